@@ -1,0 +1,125 @@
+//! An attempt: packets of one lane on their way through router and handler, and what comes of it.
+//!
+//! Everything that the outcome needs travels with the packets, so that no actor on the way has to
+//! ask another one.
+
+use actix::{Message, Recipient};
+use paquebot_protocol::lease::SessionId;
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, Packet, PacketId, Run, TargetId};
+use paquebot_store::{DeadLetter, Mark};
+
+use crate::clock;
+use crate::permit::Permit;
+
+/// Where an attempt's outcome goes.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The session that dispatched it.
+    pub session: SessionId,
+    /// Its address.
+    pub outcome: Recipient<Outcome>,
+    /// The client that sent the packets.
+    pub client: ClientId,
+}
+
+/// Packets of one lane, in order, to be handled together.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Where the packets go.
+    pub target: TargetId,
+    /// How the ledger's cursor moves when they are handled.
+    pub mark: Mark,
+    /// The packets, from the one after `mark.from` to `mark.through`.
+    pub runs: Vec<Run>,
+    /// Their place in memory.
+    pub permit: Vec<Permit>,
+    /// Where the outcome goes.
+    pub origin: Origin,
+}
+
+impl Attempt {
+    /// The lane as the ledger names it.
+    #[must_use]
+    pub fn key(&self) -> LaneKey {
+        LaneKey { spool: self.mark.fence.spool, lane: self.mark.lane }
+    }
+
+    /// The packets' ids and records, in order.
+    pub fn records(&self) -> impl Iterator<Item = (PacketId, &[u8])> {
+        let lane = self.mark.lane;
+        let of_run = move |run: &'_ Run| {
+            let run = run.clone();
+            move |number| run.packet_id(lane, number)
+        };
+        self.runs.iter().flat_map(move |run| {
+            let id = of_run(run);
+            run.records().map(move |(number, record)| (id(number), record))
+        })
+    }
+
+    /// How many packets there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.mark.through.since(self.mark.from)
+    }
+
+    /// How many bytes of runs there are.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.encoded().len()).sum()
+    }
+
+    /// The lane is to be paused: nothing of this attempt was handled.
+    pub fn fail(self, retry_after_ms: u64, reason: String) {
+        let lane = self.mark.lane;
+        let outcome = Outcome { lane, ended: Ended::Failed { retry_after_ms, reason } };
+        self.origin.outcome.do_send(outcome);
+    }
+
+    /// One packet of this attempt as a dead letter.
+    #[must_use]
+    pub fn dead_letter(&self, id: PacketId, record: &[u8], handler: &str, why: &str) -> DeadLetter {
+        let now_ms = clock::wall_ms();
+        let created = Packet::decode(record).map_or(now_ms, |packet| packet.created_ms);
+        DeadLetter {
+            id,
+            client: self.origin.client.clone(),
+            target: self.target.clone(),
+            handler: handler.to_owned(),
+            reason: why.to_owned(),
+            attempts: 1,
+            first_attempt_ms: now_ms.max(created),
+            last_attempt_ms: now_ms,
+            record: record.to_vec().into(),
+        }
+    }
+}
+
+/// What came of an attempt; to the session that dispatched it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Outcome {
+    /// The lane.
+    pub lane: Lane,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Everything up to `through` has a final outcome, durable in the ledger.
+    Settled {
+        /// The last packet.
+        through: Number,
+        /// Those that became dead letters, and why.
+        dead: Vec<(Number, String)>,
+    },
+    /// Nothing was handled and nothing recorded; the client is to come again.
+    Failed {
+        /// When, in milliseconds.
+        retry_after_ms: u64,
+        /// Why, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,161 @@
+//! The connection: one per client, the owner of its socket.
+//!
+//! Drives the outbox: facts from the disk and the wire go in, its orders are carried out here. Holds
+//! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
+//! dropping only what the outbox says.
+
+mod socket;
+mod traffic;
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use paquebot_protocol::heartbeat::Heartbeat;
+use paquebot_protocol::outbox::Outbox;
+use paquebot_protocol::{ClientId, Control, Lane, LedgerId, Number, TargetId};
+use paquebot_store::{Identity, LaneState};
+
+pub use traffic::StoredRuns;
+
+use crate::link::{Link, LinkBoard};
+use crate::meters::ClientMeters;
+use crate::persistence::{DropThrough, Prove, Read, Rekey};
+use crate::shelf::Shelf;
+use crate::socket::FrameWriter;
+
+/// How the client connects.
+#[derive(Debug, Clone)]
+pub struct ConnectionOptions {
+    /// Its name.
+    pub client: ClientId,
+    /// Addresses `host:port` of one server.
+    pub servers: Vec<String>,
+    /// After how much silence to ask.
+    pub ping: Duration,
+    /// After how much silence the peer is dead.
+    pub silence: Duration,
+    /// The first wait before connecting again.
+    pub reconnect_initial: Duration,
+    /// The longest.
+    pub reconnect_max: Duration,
+}
+
+/// Whom the connection asks.
+#[derive(Debug, Clone)]
+pub struct ConnectionPorts {
+    /// For runs that are not at hand.
+    pub read: Recipient<Read>,
+    /// Whether the ledger's history is ours.
+    pub prove: Recipient<Prove>,
+    /// To drop what has its outcome.
+    pub drop_through: Recipient<DropThrough>,
+    /// For a new name.
+    pub rekey: Recipient<Rekey>,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct Connection {
+    options: ConnectionOptions,
+    ports: ConnectionPorts,
+    identity: Identity,
+    link: Link,
+    outbox: Outbox,
+    shelf: Shelf,
+    lanes: HashMap<Lane, LaneFacts>,
+    meters: ClientMeters,
+    ledger: Option<LedgerId>,
+    /// Tells facts of this socket from late ones of an earlier one.
+    epoch: u64,
+    socket: Option<Socket>,
+    stopping: bool,
+}
+
+#[derive(Debug)]
+struct LaneFacts {
+    target: TargetId,
+    stored_through: Number,
+    /// The highest number ever sent, to tell sent from resent.
+    sent_through: Number,
+    /// Dead letters that no ack has passed yet.
+    dead: BTreeSet<Number>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    writer: FrameWriter,
+    heartbeat: Heartbeat,
+    welcomed: bool,
+    tasks: [SpawnHandle; 2],
+}
+
+impl Connection {
+    /// A connection for a spool that holds `lanes`.
+    #[must_use]
+    pub fn new(
+        options: ConnectionOptions,
+        ports: ConnectionPorts,
+        identity: Identity,
+        lanes: Vec<LaneState>,
+        meters: ClientMeters,
+        board: LinkBoard,
+    ) -> Self {
+        let servers = options.servers.clone();
+        let link = Link::new(servers, options.reconnect_initial, options.reconnect_max, board);
+        let mut connection = Self {
+            options,
+            ports,
+            identity,
+            link,
+            outbox: Outbox::default(),
+            shelf: Shelf::default(),
+            lanes: HashMap::new(),
+            meters,
+            ledger: None,
+            epoch: 0,
+            socket: None,
+            stopping: false,
+        };
+        for state in lanes {
+            let stored_through = state.next.before();
+            connection.outbox.stored(state.lane, state.acked_through, stored_through);
+            let (sent_through, dead) = (state.acked_through, BTreeSet::new());
+            let facts = LaneFacts { target: state.target, stored_through, sent_through, dead };
+            connection.lanes.insert(state.lane, facts);
+        }
+        connection
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.dial(ctx);
+    }
+}
+
+/// Say goodbye, so that the server need not wait for silence, and stop.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Hangup;
+
+impl Handler<Hangup> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Hangup, ctx: &mut Self::Context) {
+        self.stopping = true;
+        // A failure to say goodbye changes nothing: the server sees the end of the connection.
+        let _said = self.say(&[Control::Bye("the client is stopping".into())]);
+        match self.socket.take() {
+            // The writer ends once everything is out, and with it this actor.
+            Some(socket) => drop(socket.writer),
+            None => ctx.stop(),
+        }
+        ctx.run_later(FAREWELL, |_, ctx| ctx.stop());
+    }
+}
+
+/// How long the last frames may take on their way out.
+const FAREWELL: Duration = Duration::from_secs(1);

@@ -1,0 +1,307 @@
+//! What goes over the connection: facts from the disk and the wire into the outbox, its orders out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use actix::{AsyncContext, Context, Handler, Message};
+use paquebot_protocol::frame::{OpenLane, RefusedCode};
+use paquebot_protocol::outbox::Order;
+use paquebot_protocol::{Control, Frame, Lane, Millis, Number};
+use paquebot_store::StoredRun;
+
+use super::{Connection, LaneFacts};
+use crate::clock;
+use crate::persistence::{DropThrough, Loaded, Prove, Proven, Read, Rekey, Rekeyed};
+use crate::shelf::READ_BYTES;
+
+/// How long a run that the server can never take waits for someone to change that.
+const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
+
+/// How long a lane whose packets could not be read waits.
+const READ_FAILED_PAUSE: Millis = Millis(30 * 1000);
+
+/// Lanes that are opened in one frame.
+const OPEN_LANES_AT_ONCE: usize = 128;
+
+impl Connection {
+    /// Takes one frame in; an error ends the connection.
+    fn hear(&mut self, frame: Frame, ctx: &mut Context<Self>) -> Result<(), String> {
+        let Frame::Control(control) = frame else {
+            return Err("the server sent packets, which only clients do".into());
+        };
+        match control {
+            Control::Welcome(welcome) => self.welcome(&welcome),
+            Control::LaneOpened(answers) => {
+                for answer in answers {
+                    self.note_dead(answer.lane, &answer.dead);
+                    self.outbox.lane_opened(&answer).map_err(|violation| violation.to_string())?;
+                }
+            }
+            Control::Ack(acks) => {
+                for ack in acks {
+                    let acked = self.outbox.acked(ack.lane, ack.through);
+                    acked.map_err(|violation| violation.to_string())?;
+                }
+            }
+            Control::Dead(dead) => {
+                tracing::warn!(lane = %dead.lane, number = %dead.number, reason = dead.reason,
+                    "packet became a dead letter at the server");
+                self.note_dead(dead.lane, &[dead.number]);
+            }
+            Control::Pause(pause) => {
+                tracing::info!(
+                    target = self.target_of(pause.lane),
+                    reason = pause.reason,
+                    retry_after_ms = pause.retry_after_ms,
+                    "lane paused by the server"
+                );
+                self.pause(pause.lane, pause.generation, Millis(pause.retry_after_ms), ctx);
+            }
+            Control::RefuseRun(refused) => {
+                tracing::error!(target = self.target_of(refused.lane), first = %refused.first,
+                    through = %refused.through, code = ?refused.code,
+                    "the server can never take these packets; their lane waits, nothing is lost");
+                self.pause(refused.lane, refused.generation, REFUSED_RUN_PAUSE, ctx);
+            }
+            Control::Ping(number) => self.say(&[Control::Pong(number)])?,
+            Control::Pong(_) => {}
+            Control::Bye(why) => return Err(format!("the server said goodbye: {why}")),
+            Control::Refused(refused) => {
+                if refused.code == RefusedCode::Rekey {
+                    self.rekey("the server knows another opening of this spool", ctx);
+                }
+                let wait = refused.retry_after_ms.map(Duration::from_millis);
+                self.lose(&format!("refused: {}", refused.message), wait, ctx);
+            }
+            other => return Err(format!("the server sent {other:?}, which only clients do")),
+        }
+        Ok(())
+    }
+
+    /// Carries out what the outbox orders.
+    pub(super) fn act(&mut self, ctx: &mut Context<Self>) {
+        let mut opening = Vec::new();
+        let epoch = self.epoch;
+        while let Some(order) = self.outbox.poll(clock::now()) {
+            let done = match order {
+                Order::Open { lane, generation, first, next } => {
+                    let target = self.lanes.get(&lane).map(|facts| facts.target.clone());
+                    let open = |target| OpenLane { lane, generation, target, first, next };
+                    opening.extend(target.map(open));
+                    Ok(())
+                }
+                Order::Prove { lane, generation, cursor, chain } => {
+                    let reply = ctx.address().recipient();
+                    self.ports.prove.do_send(Prove { lane, generation, cursor, chain, reply });
+                    Ok(())
+                }
+                Order::Send { lane, generation, from, packets_max } => {
+                    self.send(lane, generation, from, packets_max, ctx)
+                }
+                Order::Drop { lane, through } => {
+                    self.drop_through(lane, through);
+                    Ok(())
+                }
+            };
+            if let Err(why) = done {
+                return self.lose(&why, None, ctx);
+            }
+            if epoch != self.epoch {
+                return;
+            }
+        }
+        for some in opening.chunks(OPEN_LANES_AT_ONCE) {
+            if let Err(why) = self.say(&[Control::OpenLane(some.to_vec())]) {
+                return self.lose(&why, None, ctx);
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        lane: Lane,
+        generation: u32,
+        from: Number,
+        packets_max: u64,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), String> {
+        let Some(facts) = self.lanes.get_mut(&lane) else { return Ok(()) };
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let run = self.shelf.take(lane, from, packets_max);
+        let sent_through = run.as_ref().map_or(from.before(), paquebot_protocol::Run::last);
+        if let Some(run) = run {
+            socket.writer.run(lane, generation, &run).map_err(|full| full.to_string())?;
+            let packets = u64::from(run.head().count);
+            let resent = facts.sent_through.next().since(run.first()).min(packets);
+            self.meters.sent(&facts.target, packets - resent, resent);
+            facts.sent_through = facts.sent_through.max(run.last());
+            self.link.sent(run.encoded().len());
+            self.outbox.sent(lane, run.last(), run.encoded().len() as u64);
+        } else {
+            // Whatever is at hand does not go on from what was sent: it is read anew.
+            self.shelf.clear_lane(lane);
+            self.outbox.loading(lane);
+        }
+        if let Some(from) = self.shelf.read_from(lane, sent_through, facts.stored_through) {
+            let reply = ctx.address().recipient();
+            self.ports.read.do_send(Read { lane, from, bytes_max: READ_BYTES, reply });
+        }
+        Ok(())
+    }
+
+    fn drop_through(&mut self, lane: Lane, through: Number) {
+        let Some(facts) = self.lanes.get_mut(&lane) else { return };
+        let alive = facts.dead.split_off(&through.next());
+        let dead = std::mem::replace(&mut facts.dead, alive).into_iter().collect();
+        self.ports.drop_through.do_send(DropThrough { lane, through, dead });
+    }
+
+    fn pause(&mut self, lane: Lane, generation: u32, wait: Millis, ctx: &mut Context<Self>) {
+        self.outbox.paused(lane, generation, clock::now().after(wait));
+        self.shelf.clear_lane(lane);
+        ctx.run_later(wait.into(), Connection::act);
+    }
+
+    fn rekey(&mut self, why: &str, ctx: &mut Context<Self>) {
+        tracing::error!(spool = %self.identity.spool, why,
+            "this spool and the ledger do not share one history (a copy or a restored backup?): \
+             the spool takes a new name; packets may be handled twice, none is lost");
+        self.ports.rekey.do_send(Rekey { reply: ctx.address().recipient() });
+    }
+
+    fn note_dead(&mut self, lane: Lane, numbers: &[Number]) {
+        if let Some(facts) = self.lanes.get_mut(&lane) {
+            facts.dead.extend(numbers);
+        }
+    }
+
+    pub(super) fn say(&self, controls: &[Control]) -> Result<(), String> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        socket.writer.controls(controls).map_err(|full| full.to_string())
+    }
+
+    fn target_of(&self, lane: Lane) -> &str {
+        self.lanes.get(&lane).map_or("", |facts| facts.target.as_str())
+    }
+}
+
+/// Frames came from the server.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Heard {
+    pub(super) epoch: u64,
+    pub(super) frames: Vec<Frame>,
+}
+
+impl Handler<Heard> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
+        if let Some(socket) = &mut self.socket
+            && heard.epoch == self.epoch
+        {
+            socket.heartbeat.heard(clock::now());
+        }
+        for frame in heard.frames {
+            if heard.epoch != self.epoch {
+                return;
+            }
+            if let Err(why) = self.hear(frame, ctx) {
+                return self.lose(&why, None, ctx);
+            }
+        }
+        self.act(ctx);
+    }
+}
+
+/// These runs are on disk.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StoredRuns(pub Vec<StoredRun>);
+
+impl Handler<StoredRuns> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, stored: StoredRuns, ctx: &mut Self::Context) {
+        for StoredRun { lane, target, run } in stored.0 {
+            let before = run.first().before();
+            let fresh = || LaneFacts {
+                target,
+                stored_through: before,
+                sent_through: before,
+                dead: BTreeSet::new(),
+            };
+            self.lanes.entry(lane).or_insert_with(fresh).stored_through = run.last();
+            self.outbox.stored(lane, before, run.last());
+            if self.socket.is_some() {
+                let sent_through = self.outbox.sent_through(lane).unwrap_or(before);
+                self.shelf.put_fresh(lane, sent_through, run);
+            }
+        }
+        self.act(ctx);
+    }
+}
+
+impl Handler<Loaded> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, loaded: Loaded, ctx: &mut Self::Context) {
+        let Loaded { lane, runs } = loaded;
+        let sent_through = self.outbox.sent_through(lane).unwrap_or_default();
+        match runs {
+            Ok(runs) if !runs.is_empty() => self.shelf.put_read(lane, sent_through, runs),
+            unreadable => {
+                let error = unreadable.err().map_or("found none".into(), |error| error.to_string());
+                tracing::error!(
+                    target = self.target_of(lane),
+                    error,
+                    "stored packets cannot be read; their lane waits, other lanes go on"
+                );
+                self.shelf.put_read(lane, sent_through, Vec::new());
+                let again = move |connection: &mut Self, ctx: &mut Context<Self>| {
+                    connection.outbox.loaded(lane);
+                    connection.act(ctx);
+                };
+                ctx.run_later(READ_FAILED_PAUSE.into(), again);
+                return;
+            }
+        }
+        self.outbox.loaded(lane);
+        self.act(ctx);
+    }
+}
+
+impl Handler<Proven> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, proven: Proven, ctx: &mut Self::Context) {
+        let Proven { lane, generation, same } = proven;
+        match same {
+            Ok(true) => {
+                self.outbox.proven(lane, generation);
+                self.act(ctx);
+            }
+            Ok(false) => {
+                self.rekey("the ledger's history of a lane is not this spool's", ctx);
+                self.lose("another history", None, ctx);
+            }
+            Err(error) => self.lose(&format!("proving the history failed: {error}"), None, ctx),
+        }
+    }
+}
+
+impl Handler<Rekeyed> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, rekeyed: Rekeyed, ctx: &mut Self::Context) {
+        match rekeyed.0 {
+            Ok(identity) => {
+                tracing::warn!(spool = %identity.spool, replaces = ?identity.replaces,
+                    "the spool has a new name");
+                self.identity = identity;
+                self.lose("connecting again under the new name", None, ctx);
+            }
+            Err(error) => tracing::error!(%error, "the spool could not take a new name"),
+        }
+    }
+}

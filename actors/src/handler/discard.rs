@@ -1,0 +1,43 @@
+//! The handler `discard`: received is handled, and nothing is kept.
+
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Recipient};
+
+use super::{Handle, HandlerMeters};
+use crate::ledger::Record;
+
+/// The actor.
+#[derive(Debug)]
+pub struct Discard {
+    name: Arc<str>,
+    ledger: Recipient<Record>,
+    meters: HandlerMeters,
+}
+
+impl Discard {
+    /// The handler `name`.
+    #[must_use]
+    pub fn new(name: &str, ledger: Recipient<Record>, meters: HandlerMeters) -> Self {
+        Self { name: name.into(), ledger, meters }
+    }
+}
+
+impl Actor for Discard {
+    type Context = Context<Self>;
+}
+
+impl Handler<Handle> for Discard {
+    type Result = ();
+
+    fn handle(&mut self, handle: Handle, _: &mut Self::Context) {
+        self.meters.handled.increment(handle.0.count());
+        self.ledger.do_send(Record {
+            handler: Arc::clone(&self.name),
+            attempts: vec![handle.0],
+            file: None,
+            dead: Vec::new(),
+            reply: None,
+        });
+    }
+}

@@ -1,0 +1,295 @@
+//! The ledger's door, one per server: cursors, fences and leases, and the record of every outcome.
+//!
+//! Upholds R4 (the outcome reaches the session after the transaction that holds it) and R7 (a newer
+//! hello wins; a lane's lease outlives its session). The ledger's own thread commits; this actor
+//! never waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
+use paquebot_protocol::lease::{Leases, SessionId};
+use paquebot_protocol::{ClientId, LaneKey, LedgerId, Number, SpoolId};
+use paquebot_store::{
+    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError,
+    Record as StoreRecord, RecordError, Reply,
+};
+
+use crate::attempt::{Attempt, Ended, Outcome};
+use crate::clock;
+use crate::meters::CommitMeters;
+
+/// How many messages may wait; attempts in flight and sessions bound them long before.
+const MAILBOX_MESSAGES: usize = 64 * 1024;
+
+/// How long a lane waits when its outcome could not be recorded.
+const RECORD_FAILED_PAUSE_MS: u64 = 2_000;
+
+/// The actor.
+#[derive(Debug)]
+pub struct Ledger {
+    store: Store,
+    id: LedgerId,
+    leases: Leases,
+    live: HashMap<SpoolId, (SessionId, Recipient<Superseded>)>,
+    waiting: HashMap<(LaneKey, SessionId), Acquire>,
+    commits: CommitMeters,
+}
+
+impl Ledger {
+    /// The door to `store`.
+    #[must_use]
+    pub fn new(store: Store, id: LedgerId) -> Self {
+        Self {
+            store,
+            id,
+            leases: Leases::default(),
+            live: HashMap::new(),
+            waiting: HashMap::new(),
+            commits: CommitMeters::new("ledger"),
+        }
+    }
+
+    /// The lease is held: look the cursor up.
+    fn look_up(&self, asked: Acquire) {
+        let Acquire { key, first, reply, .. } = asked;
+        let answer = move |found| reply.do_send(Acquired { key, found });
+        self.store.cursor(key, first, Box::new(answer));
+    }
+}
+
+impl Actor for Ledger {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
+    }
+}
+
+/// May this client come in?
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// The session that asks.
+    pub session: SessionId,
+    /// The spool and its opening.
+    pub fence: Fence,
+    /// The name that the spool had before.
+    pub replaces: Option<SpoolId>,
+    /// The client.
+    pub client: ClientId,
+    /// Told when a newer session of the same spool takes over.
+    pub superseded: Recipient<Superseded>,
+    /// Where the answer goes.
+    pub reply: Recipient<AdmitAnswer>,
+}
+
+/// The answer to [`Admit`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct AdmitAnswer {
+    /// The server's ledger.
+    pub ledger: LedgerId,
+    /// Whether the client may come in.
+    pub admitted: Result<Admitted, LedgerError>,
+}
+
+/// A newer session of the same spool took over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Superseded;
+
+impl Handler<Admit> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, admit: Admit, ctx: &mut Self::Context) {
+        let Admit { session, fence, replaces, client, superseded, reply } = admit;
+        let (ledger, door) = (self.id, ctx.address());
+        let answer = move |admitted: Result<Admitted, LedgerError>| {
+            if matches!(admitted, Ok(Admitted::Yes)) {
+                door.do_send(Live { spool: fence.spool, session, superseded });
+            }
+            reply.do_send(AdmitAnswer { ledger, admitted });
+        };
+        self.store.admit(fence, replaces, client, Box::new(answer));
+    }
+}
+
+/// A session was admitted, durably.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Live {
+    spool: SpoolId,
+    session: SessionId,
+    superseded: Recipient<Superseded>,
+}
+
+impl Handler<Live> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, live: Live, _: &mut Self::Context) {
+        let Live { spool, session, superseded } = live;
+        if let Some((before, older)) = self.live.insert(spool, (session, superseded))
+            && before != session
+        {
+            older.do_send(Superseded);
+        }
+    }
+}
+
+/// Take the lane's lease, when it is free, and look its cursor up.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Acquire {
+    /// The lane.
+    pub key: LaneKey,
+    /// The session that asks.
+    pub session: SessionId,
+    /// The lowest number that the client still holds.
+    pub first: Number,
+    /// Where the answer goes.
+    pub reply: Recipient<Acquired>,
+}
+
+/// The answer to [`Acquire`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Acquired {
+    /// The lane.
+    pub key: LaneKey,
+    /// Where it goes on.
+    pub found: Result<CursorAt, LedgerError>,
+}
+
+impl Handler<Acquire> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, asked: Acquire, _: &mut Self::Context) {
+        if self.leases.acquire(asked.key, asked.session) {
+            self.look_up(asked);
+        } else {
+            self.waiting.insert((asked.key, asked.session), asked);
+        }
+    }
+}
+
+/// The session lets go of these lanes: no attempt of it is running there any more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Release {
+    /// The session.
+    pub session: SessionId,
+    /// The lanes.
+    pub lanes: Vec<LaneKey>,
+}
+
+impl Handler<Release> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, release: Release, _: &mut Self::Context) {
+        let Release { session, lanes } = release;
+        for key in lanes {
+            self.waiting.remove(&(key, session));
+            if let Some(next) = self.leases.release(key, session)
+                && let Some(asked) = self.waiting.remove(&(key, next))
+            {
+                self.look_up(asked);
+            }
+        }
+    }
+}
+
+/// The session has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Gone {
+    /// The session.
+    pub session: SessionId,
+    /// Its spool.
+    pub spool: SpoolId,
+}
+
+impl Handler<Gone> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, gone: Gone, _: &mut Self::Context) {
+        if self.live.get(&gone.spool).is_some_and(|(session, _)| *session == gone.session) {
+            self.live.remove(&gone.spool);
+        }
+    }
+}
+
+/// These attempts have their outcome: record it, in one transaction, and tell their sessions.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Record {
+    /// The handler that they were given to.
+    pub handler: Arc<str>,
+    /// The attempts; their packets are no longer needed.
+    pub attempts: Vec<Attempt>,
+    /// What the handler keeps in the same transaction.
+    pub file: Option<(FileId, FileState)>,
+    /// The packets among them that were not handled.
+    pub dead: Vec<DeadLetter>,
+    /// Called when it is durable, or with what is in the way and the attempts, which are the
+    /// handler's affair again. Without it they are failed.
+    pub reply: Option<Reply<Result<(), Unrecorded>>>,
+}
+
+/// Attempts that could not be recorded: none of them.
+#[derive(Debug)]
+pub struct Unrecorded {
+    /// What is in the way.
+    pub error: RecordError,
+    /// The attempts.
+    pub attempts: Vec<Attempt>,
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Record({} attempts of {:?})", self.attempts.len(), self.handler)
+    }
+}
+
+impl Handler<Record> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, record: Record, _: &mut Self::Context) {
+        let Record { handler, attempts, file, dead, reply } = record;
+        let marks: Vec<_> = attempts.iter().map(|attempt| attempt.mark).collect();
+        let letters: Vec<_> =
+            dead.iter().map(|letter| (letter.id, letter.reason.clone())).collect();
+        let asked = clock::instant();
+        let (commits, packets) = (self.commits.clone(), attempts.iter().map(Attempt::count).sum());
+        let answer = move |outcome: Result<(), RecordError>| {
+            commits.committed(asked.elapsed(), packets);
+            match (outcome, reply) {
+                (Ok(()), reply) => {
+                    attempts.iter().for_each(|attempt| settle(attempt, &letters));
+                    reply.into_iter().for_each(|reply| reply(Ok(())));
+                }
+                (Err(error), Some(reply)) => reply(Err(Unrecorded { error, attempts })),
+                (Err(error), None) => {
+                    let fail = |attempt: Attempt| {
+                        attempt.fail(RECORD_FAILED_PAUSE_MS, error.to_string());
+                    };
+                    attempts.into_iter().for_each(fail);
+                }
+            }
+        };
+        self.store.record(StoreRecord { handler, marks, file, dead, reply: Box::new(answer) });
+    }
+}
+
+fn settle(attempt: &Attempt, letters: &[(paquebot_protocol::PacketId, String)]) {
+    let (lane, through, from) = (attempt.mark.lane, attempt.mark.through, attempt.mark.from);
+    let spans = attempt.runs.iter().map(|run| run.head().origin.spool);
+    let spools: Vec<_> = spans.collect();
+    let ours = |id: &paquebot_protocol::PacketId| {
+        id.lane == lane && spools.contains(&id.spool) && id.number > from && id.number <= through
+    };
+    let dead = letters.iter().filter(|(id, _)| ours(id));
+    let dead = dead.map(|(id, reason)| (id.number, reason.clone())).collect();
+    let ended = Ended::Settled { through, dead };
+    attempt.origin.outcome.do_send(Outcome { lane, ended });
+}

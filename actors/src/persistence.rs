@@ -1,0 +1,195 @@
+//! Persistence: the door to the spool, one per client.
+//!
+//! Holds no rules: it passes on what waits for the disk and brings the answers back. "Stored" is
+//! said by the spool's own thread, after the fsync (R1); this actor never waits for it.
+
+use actix::{Actor, Context, Handler, Message, Recipient};
+use paquebot_protocol::{Batch, Chain, Lane, Number, Run, TargetId};
+use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored};
+
+use crate::permit::Permit;
+use crate::receipts::{Handled, Receipts};
+
+/// How many messages may wait; permits bound them long before.
+const MAILBOX_MESSAGES: usize = 64 * 1024;
+
+/// The actor.
+#[derive(Debug)]
+pub struct Persistence {
+    spool: Spool,
+    receipts: Receipts,
+}
+
+impl Persistence {
+    /// The door to `spool`.
+    #[must_use]
+    pub fn new(spool: Spool, receipts: Receipts) -> Self {
+        Self { spool, receipts }
+    }
+}
+
+impl Actor for Persistence {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
+    }
+}
+
+/// Store these packets.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Store {
+    /// Where they go.
+    pub target: TargetId,
+    /// The packets.
+    pub batch: Batch,
+    /// Their place in memory, given back when they are on disk.
+    pub permit: Permit,
+    /// Called after the fsync, or with what is in the way.
+    pub stored: Reply<Result<Stored, AppendError>>,
+    /// Called when the last of them has a final outcome at the server.
+    pub handled: Option<Reply<Handled>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({} packets for {})", self.batch.count(), self.target)
+    }
+}
+
+impl Handler<Store> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, store: Store, _: &mut Self::Context) {
+        let Store { target, batch, permit, stored, handled } = store;
+        let receipts = self.receipts.clone();
+        let reply = move |outcome: Result<Stored, AppendError>| {
+            drop(permit);
+            if let (Ok(batch), Some(handled)) = (&outcome, handled) {
+                receipts.promise(batch.lane, batch.first, batch.count, handled);
+            }
+            stored(outcome);
+        };
+        self.spool.append(Append { target, batch, reply: Box::new(reply) });
+    }
+}
+
+/// Everything in the lane up to `through` has a final outcome: drop it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct DropThrough {
+    /// The lane.
+    pub lane: Lane,
+    /// The last packet.
+    pub through: Number,
+    /// Which of the packets that this drops became dead letters.
+    pub dead: Vec<Number>,
+}
+
+impl Handler<DropThrough> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, order: DropThrough, _: &mut Self::Context) {
+        let DropThrough { lane, through, dead } = order;
+        self.spool.drop_through(lane, through, dead.len() as u64);
+        self.receipts.settle(lane, through, &dead);
+    }
+}
+
+/// Read runs from `from` on, about `bytes_max` of them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Read {
+    /// The lane.
+    pub lane: Lane,
+    /// The first packet wanted.
+    pub from: Number,
+    /// How much to read; one run is always read.
+    pub bytes_max: usize,
+    /// Where the answer goes.
+    pub reply: Recipient<Loaded>,
+}
+
+/// The answer to [`Read`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Loaded {
+    /// The lane.
+    pub lane: Lane,
+    /// The runs, in order.
+    pub runs: Result<Vec<Run>, ReadError>,
+}
+
+impl Handler<Read> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, read: Read, _: &mut Self::Context) {
+        let Read { lane, from, bytes_max, reply } = read;
+        let answer = move |runs| reply.do_send(Loaded { lane, runs });
+        self.spool.read(lane, from, bytes_max, Box::new(answer));
+    }
+}
+
+/// Is the lane's chain at `cursor` this one?
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Prove {
+    /// The lane.
+    pub lane: Lane,
+    /// The opening of the lane that the question belongs to.
+    pub generation: u32,
+    /// The place.
+    pub cursor: Number,
+    /// The ledger's chain there.
+    pub chain: Chain,
+    /// Where the answer goes.
+    pub reply: Recipient<Proven>,
+}
+
+/// The answer to [`Prove`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Proven {
+    /// The lane.
+    pub lane: Lane,
+    /// The opening of the lane that the question belonged to.
+    pub generation: u32,
+    /// Whether the histories are the same.
+    pub same: Result<bool, ReadError>,
+}
+
+impl Handler<Prove> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, prove: Prove, _: &mut Self::Context) {
+        let Prove { lane, generation, cursor, chain, reply } = prove;
+        let answer = move |ours: Result<Option<Chain>, ReadError>| {
+            let same = ours.map(|ours| ours == Some(chain));
+            reply.do_send(Proven { lane, generation, same });
+        };
+        self.spool.chain_at(lane, cursor, Box::new(answer));
+    }
+}
+
+/// Give the spool a new name: its history and the ledger's have parted (R7).
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rekey {
+    /// Where the answer goes.
+    pub reply: Recipient<Rekeyed>,
+}
+
+/// The answer to [`Rekey`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Rekeyed(pub Result<Identity, AppendError>);
+
+impl Handler<Rekey> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, rekey: Rekey, _: &mut Self::Context) {
+        let answer = move |identity| rekey.reply.do_send(Rekeyed(identity));
+        self.spool.rekey(Box::new(answer));
+    }
+}

@@ -1,0 +1,136 @@
+//! What arrives at the session: the hello, lanes that are opened, runs and skips into the inbox.
+
+use actix::{AsyncContext, Context, Handler, Message};
+use paquebot_protocol::frame::{Hello, RefusedCode, Skip, VERSION};
+use paquebot_protocol::inbox::{Admission, Arrival};
+use paquebot_protocol::{Control, Frame, Lane, Number, Run};
+use paquebot_store::Fence;
+
+use super::Session;
+use crate::clock;
+use crate::ledger::Admit;
+use crate::permit::Permit;
+
+impl Session {
+    /// Takes one frame in; an error ends the connection.
+    fn hear(
+        &mut self,
+        frame: Frame,
+        permit: Option<Permit>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), String> {
+        let control = match (frame, self.welcomed) {
+            (Frame::Run { lane, generation, run }, true) => {
+                return self.hear_run(lane, generation, run, permit);
+            }
+            (Frame::Control(Control::Hello(hello)), false) if self.client.is_none() => {
+                return self.hear_hello(hello, ctx);
+            }
+            (Frame::Control(control), true) => control,
+            _ => return Err("expected a hello, found another frame".into()),
+        };
+        match control {
+            Control::OpenLane(lanes) => {
+                for lane in lanes {
+                    self.queues.remove(&lane.lane);
+                    self.inbox.open_lane(&lane).map_err(|violation| violation.to_string())?;
+                }
+            }
+            Control::Skip(skip) => self.hear_skip(&skip)?,
+            Control::Ping(number) => self.answers.push(Control::Pong(number)),
+            Control::Pong(_) => {}
+            Control::Bye(why) => return Err(format!("the client said goodbye: {why}")),
+            Control::Retire(lane) => tracing::debug!(%lane, "lane retired by its client"),
+            other => return Err(format!("the client sent {other:?}, which only servers do")),
+        }
+        Ok(())
+    }
+
+    fn hear_hello(&mut self, hello: Hello, ctx: &mut Context<Self>) -> Result<(), String> {
+        if hello.version == 0 || hello.version > VERSION + 1 {
+            let message = format!("expected protocol version {VERSION}, found {}", hello.version);
+            self.refuse(RefusedCode::Version, message, None);
+            return Err("the protocol versions are too far apart".into());
+        }
+        self.ports.admit.do_send(Admit {
+            session: self.id,
+            fence: Fence { spool: hello.spool, opened: hello.opened, nonce: hello.nonce },
+            replaces: hello.replaces,
+            client: hello.client.clone(),
+            superseded: ctx.address().recipient(),
+            reply: ctx.address().recipient(),
+        });
+        self.client = Some(hello);
+        Ok(())
+    }
+
+    fn hear_run(
+        &mut self,
+        lane: Lane,
+        generation: u32,
+        run: Run,
+        permit: Option<Permit>,
+    ) -> Result<(), String> {
+        let chain_after = run.verify().map_err(|error| format!("lane {lane}: {error}"))?;
+        let arrival = Arrival {
+            first: run.first(),
+            through: run.last(),
+            chain_after,
+            bytes: run.encoded().len() as u64,
+            skipped: false,
+        };
+        let chain_at = |number| run.chain_at(number);
+        let admission = self.inbox.arrived(lane, generation, arrival, chain_at);
+        let run = match admission.map_err(|violation| violation.to_string())? {
+            Admission::Taken => Some(run),
+            Admission::TakenAfter(number) => {
+                self.seat.duplicates(number.since(run.first().before()));
+                run.part(number.next(), run.last())
+            }
+            Admission::Ignored => {
+                self.seat.duplicates(u64::from(run.head().count));
+                None
+            }
+        };
+        if let Some(run) = run {
+            self.queues.entry(lane).or_default().push_back((run, permit));
+        }
+        Ok(())
+    }
+
+    fn hear_skip(&mut self, skip: &Skip) -> Result<(), String> {
+        let Skip { lane, first, through, .. } = *skip;
+        if first > through || first == Number::NONE {
+            return Err(format!(
+                "lane {lane}: expected a skip from 1 on, found {first} to {through}"
+            ));
+        }
+        let (before, after) = (skip.chain, skip.chain_after);
+        let arrival = Arrival { first, through, chain_after: after, bytes: 0, skipped: true };
+        let chain_at = |number| (number == first.before()).then_some(before);
+        let taken = self.inbox.arrived(lane, skip.generation, arrival, chain_at);
+        taken.map(|_| ()).map_err(|violation| violation.to_string())
+    }
+}
+
+/// Frames came from the client, each run with its place in memory.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Heard(pub(super) Vec<(Frame, Option<Permit>)>);
+
+impl Handler<Heard> for Session {
+    type Result = ();
+
+    fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
+        self.heartbeat.heard(clock::now());
+        for (frame, permit) in heard.0 {
+            if self.closing {
+                return;
+            }
+            if let Err(why) = self.hear(frame, permit, ctx) {
+                return self.leave(&why, ctx);
+            }
+        }
+        self.act(ctx);
+    }
+}

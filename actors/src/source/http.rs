@@ -1,0 +1,278 @@
+//! The source `http`: a request is an event, its body the packet's data.
+//!
+//! The answer comes after the fsync (R1). Requests are served by a thread of the source's own, so
+//! that a busy source does not take turns with the connection.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message};
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use paquebot_protocol::{Batch, Meta, Number, Packet, PacketId, TargetId};
+use paquebot_store::Stored;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::http_batch;
+use super::http_listen::HttpListener;
+use super::outlet::{Handover, Outlet};
+use super::problem::Problem;
+use crate::clock;
+use crate::meters::SourceMeters;
+
+/// The default and the longest wait for `?wait=handled`.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Headers of the request with this prefix become headers of the packet.
+const HEADER_PREFIX: &str = "paquebot-header-";
+
+/// Headers that change what a packet means and that this version does not know what to do with; it
+/// says so rather than ignore them.
+const HEADERS_TO_COME: [&str; 2] = ["idempotency-key", "paquebot-ttl"];
+
+/// How the source is configured.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// Its name.
+    pub name: String,
+    /// Web pages that may post, by their origin; usually none.
+    pub allow_origins: Vec<String>,
+    /// Reads a duration such as `5s`; the grammar is the config's.
+    pub parse_duration: fn(&str) -> Result<Duration, String>,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct HttpSource {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpSource {
+    /// Starts to serve `listener`.
+    ///
+    /// # Errors
+    /// When no thread can be started for it.
+    pub fn start(
+        options: HttpOptions,
+        listener: HttpListener,
+        outlet: Outlet,
+    ) -> std::io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let name = format!("source-{}", options.name);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name(&name)
+            .enable_all()
+            .build()?;
+        let routes = routes(options, outlet);
+        let serve = move || {
+            if let Err(error) = runtime.block_on(listener.serve(routes, stopped)) {
+                tracing::error!(%error, "an http source stopped serving");
+            }
+        };
+        let thread = std::thread::Builder::new().name(name).spawn(serve)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Actor for HttpSource {
+    type Context = Context<Self>;
+}
+
+/// Take no more requests, answer those that are here, and end. Answers when that is done.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopSource;
+
+impl Handler<StopSource> for HttpSource {
+    type Result = ();
+
+    fn handle(&mut self, _: StopSource, _: &mut Self::Context) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of an http source had panicked");
+        }
+    }
+}
+
+/// What the routes share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) outlet: Outlet,
+    pub(super) meters: SourceMeters,
+    allow_origins: Vec<String>,
+    parse_duration: fn(&str) -> Result<Duration, String>,
+}
+
+/// `POST /v1/packets/{target}` and `POST /v1/packets`, for the source and for the admin socket.
+pub fn routes(options: HttpOptions, outlet: Outlet) -> axum::Router {
+    let desk = Desk {
+        outlet,
+        meters: SourceMeters::new(&options.name),
+        allow_origins: options.allow_origins,
+        parse_duration: options.parse_duration,
+    };
+    axum::Router::new()
+        .route("/v1/packets/{target}", post(post_packet))
+        .route("/v1/packets", post(http_batch::post_batch))
+        .with_state(Arc::new(desk))
+}
+
+impl Desk {
+    /// Browsers send `Origin`: a page that someone happens to visit must not store packets.
+    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get("origin") else { return Ok(()) };
+        let known = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
+        if self.allow_origins.iter().any(known) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("origin {origin:?} is not in allow_origins")))
+    }
+
+    /// A target that a source may use.
+    pub(super) fn target(&self, text: &str) -> Result<TargetId, Problem> {
+        let target: TargetId =
+            text.parse().map_err(|error| Problem::bad_target(format!("target: {error}")))?;
+        if target.is_reserved() {
+            let detail = format!("target: expected no '$' at the start, found {target:?}");
+            return Err(Problem::bad_target(detail));
+        }
+        Ok(target)
+    }
+
+    fn deadline(&self, query: &WaitQuery) -> Result<Option<Duration>, Problem> {
+        match query.wait.as_deref() {
+            None | Some("stored") => return Ok(None),
+            Some("handled") => {}
+            Some(other) => {
+                let detail = format!("wait: expected stored or handled, found {other:?}");
+                return Err(Problem::bad_request(detail));
+            }
+        }
+        let Some(text) = &query.timeout else { return Ok(Some(WAIT_DEFAULT)) };
+        let found = |error| Problem::bad_request(format!("timeout: {error}"));
+        let timeout = (self.parse_duration)(text).map_err(found)?;
+        if timeout > WAIT_MAX {
+            return Err(found(format!("expected at most {WAIT_MAX:?}, found {text:?}")));
+        }
+        Ok(Some(timeout))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct WaitQuery {
+    wait: Option<String>,
+    timeout: Option<String>,
+}
+
+/// The answer for one packet.
+#[derive(Debug, Serialize)]
+pub(super) struct Receipt {
+    id: String,
+    target: String,
+    number: u64,
+    state: &'static str,
+}
+
+impl Receipt {
+    pub(super) fn new(stored: &Stored, at: u64, target: &TargetId, state: &'static str) -> Self {
+        let number = Number(stored.first.0.saturating_add(at));
+        let id = PacketId { spool: stored.spool, lane: stored.lane, number };
+        Self { id: id.to_string(), target: target.to_string(), number: number.0, state }
+    }
+}
+
+async fn post_packet(
+    State(desk): State<Arc<Desk>>,
+    Path(target): Path<String>,
+    Query(query): Query<WaitQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match accept(&desk, &target, &query, &headers, body).await {
+        Ok(response) => response,
+        Err(problem) => {
+            desk.meters.error();
+            problem.into_response()
+        }
+    }
+}
+
+async fn accept(
+    desk: &Desk,
+    target: &str,
+    query: &WaitQuery,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    desk.check_origin(headers)?;
+    let target = desk.target(target)?;
+    let deadline = desk.deadline(query)?;
+    let meta = meta_of(headers)?;
+    let limit = desk.outlet.packet_bytes_max();
+    let data = to_bytes(body, limit).await.map_err(|_| {
+        Problem::too_large(format!("expected at most {limit} bytes of data, found more"))
+    })?;
+    let mut batch = Batch::with_capacity(1, data.len() + 64);
+    batch.push(&Packet { created_ms: clock::wall_ms(), data: &data, meta });
+    let handover = desk.outlet.store(target.clone(), batch, deadline.is_some()).await;
+    let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
+    desk.meters.sent(1);
+    if let (Some(handled), Some(deadline)) = (handled, deadline)
+        && let Ok(Ok(how)) = tokio::time::timeout(deadline, handled).await
+    {
+        let receipt = Receipt::new(&stored, 0, &target, "handled");
+        if how.dead.is_empty() {
+            return Ok((StatusCode::OK, Json(receipt)).into_response());
+        }
+        return Err(Problem::dead_lettered(format!("packet {} is a dead letter", receipt.id)));
+    }
+    let receipt = Receipt::new(&stored, 0, &target, "stored");
+    Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
+}
+
+fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {
+    let mut meta = Meta::default();
+    for (name, value) in headers {
+        let name: &HeaderName = name;
+        if HEADERS_TO_COME.contains(&name.as_str()) {
+            let detail = format!("header {name} is not available in this version");
+            return Err(Problem::bad_request(detail));
+        }
+        let kept = name.as_str().strip_prefix(HEADER_PREFIX);
+        if kept.is_none() && *name != "content-type" && *name != "traceparent" {
+            continue;
+        }
+        let text = value.to_str().map_err(|_| {
+            Problem::bad_request(format!(
+                "header {name}: expected visible ASCII, found other bytes"
+            ))
+        })?;
+        match kept {
+            Some(kept) => drop(meta.headers.insert(kept, text)),
+            None if *name == "traceparent" => meta.traceparent = Some(text),
+            None => meta.content_type = Some(text),
+        }
+    }
+    Ok(meta)
+}
+
+/// The meta of a line of a batch.
+pub(super) fn line_meta<'a>(
+    content_type: Option<&'a str>,
+    headers: &'a BTreeMap<String, String>,
+) -> Meta<'a> {
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Meta { content_type, headers, traceparent: None }
+}

@@ -1,0 +1,76 @@
+//! The outlet: how a source hands packets over, and the back-pressure that it feels.
+
+use actix::Recipient;
+use paquebot_protocol::{Batch, TargetId};
+use paquebot_store::{AppendError, Reply, Stored};
+use tokio::sync::oneshot;
+
+use crate::permit::{Permit, Purse};
+use crate::persistence::Store;
+use crate::receipts::Handled;
+
+/// The way into the spool, shared by all sources of a client.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    store: Recipient<Store>,
+    memory: Purse,
+    packet_bytes_max: usize,
+}
+
+/// What became of packets that were handed over.
+#[derive(Debug)]
+pub struct Handover {
+    /// Where they stand in their lane.
+    pub stored: Stored,
+    /// Resolves when the last of them has its final outcome; closed when the process stops first.
+    pub handled: Option<oneshot::Receiver<Handled>>,
+}
+
+impl Outlet {
+    /// An outlet to `store`; at most `memory` is on its way to the disk.
+    #[must_use]
+    pub fn new(store: Recipient<Store>, memory: Purse, packet_bytes_max: usize) -> Self {
+        Self { store, memory, packet_bytes_max }
+    }
+
+    /// The longest data of a packet, in bytes.
+    #[must_use]
+    pub fn packet_bytes_max(&self) -> usize {
+        self.packet_bytes_max
+    }
+
+    /// Hands packets over and waits until they are on disk.
+    ///
+    /// # Errors
+    /// When they are not stored, or when that is unknown.
+    pub async fn store(
+        &self,
+        target: TargetId,
+        batch: Batch,
+        wants_handled: bool,
+    ) -> Result<Handover, AppendError> {
+        let (stored, is_stored) = oneshot::channel();
+        let (handled, is_handled) = oneshot::channel();
+        let permit = self.memory.take(batch.bytes()).await.ok_or(AppendError::Closed)?;
+        // The requester may have gone away meanwhile; the packets are stored all the same.
+        let handled: Option<Reply<Handled>> =
+            wants_handled.then(|| Box::new(move |how| drop(handled.send(how))) as _);
+        let reply = move |outcome| drop(stored.send(outcome));
+        self.store.do_send(Store { target, batch, permit, stored: Box::new(reply), handled });
+        let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
+        Ok(Handover { stored, handled: wants_handled.then_some(is_handled) })
+    }
+
+    /// Hands packets over without waiting for room; for a source that bounds itself what it has
+    /// under way. `handled` is called when the last of them has its final outcome.
+    pub fn store_now(
+        &self,
+        target: TargetId,
+        batch: Batch,
+        stored: Reply<Result<Stored, AppendError>>,
+        handled: Option<Reply<Handled>>,
+    ) {
+        let permit = Permit::none();
+        self.store.do_send(Store { target, batch, permit, stored, handled });
+    }
+}

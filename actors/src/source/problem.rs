@@ -1,0 +1,88 @@
+//! What is wrong with a request, as `application/problem+json` (RFC 9457).
+
+use axum::Json;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use paquebot_store::AppendError;
+use serde::Serialize;
+
+/// Seconds after which a full spool or a failing disk is worth another try.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// A problem; its code is the last part of `type`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    urn: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+impl Problem {
+    fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
+        let urn = format!("urn:paquebot:problem:{code}");
+        Self { urn, title, status: status.as_u16(), detail }
+    }
+
+    pub(crate) fn bad_target(detail: String) -> Self {
+        let title = "the target is not a target id";
+        Self::new("bad-target", title, StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn bad_request(detail: String) -> Self {
+        let title = "the request cannot be understood";
+        Self::new("bad-request", title, StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn forbidden(detail: String) -> Self {
+        Self::new("forbidden", "the request is not allowed", StatusCode::FORBIDDEN, detail)
+    }
+
+    pub(crate) fn too_large(detail: String) -> Self {
+        let title = "the packet is too large";
+        Self::new("too-large", title, StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    pub(crate) fn dead_lettered(detail: String) -> Self {
+        let title = "the packet became a dead letter";
+        Self::new("dead-lettered", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    fn wants_retry(&self) -> bool {
+        matches!(self.status, 429 | 503)
+    }
+}
+
+impl From<&AppendError> for Problem {
+    fn from(error: &AppendError) -> Self {
+        let detail = error.to_string();
+        let busy = StatusCode::TOO_MANY_REQUESTS;
+        let broken = StatusCode::SERVICE_UNAVAILABLE;
+        match error {
+            AppendError::Full { .. } | AppendError::LanesFull { .. } => {
+                Self::new("spool-full", "the spool is full", busy, detail)
+            }
+            AppendError::DiskFull => {
+                Self::new("disk-full", "the client's disk is full", broken, detail)
+            }
+            AppendError::Closed => Self::new("stopping", "the client is stopping", broken, detail),
+            _ => Self::new("store-failed", "the client's store failed", broken, detail),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let wants_retry = self.wants_retry();
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if wants_retry {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}

@@ -1,0 +1,394 @@
+//! The inbox: the receiver's side of every lane of one session.
+//!
+//! Decides what is taken, in which order it is dispatched, and what is acknowledged. Upholds R4 (an
+//! ack follows a durable outcome), R5 (number order within a lane, no lane waits for another), R6
+//! (what lies below the cursor is trimmed), R7 (no second attempt in a lane while one may still
+//! run; every run must go on from the chain before it), R8 (a gap is refused, never passed over).
+//!
+//! One dispatch per lane is out at a time; what arrives meanwhile gathers and goes with the next.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::chain::Chain;
+use crate::frame::{Ack, OpenLane};
+use crate::id::{Lane, Number};
+
+/// What the shell has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Take the lease of the lane and look up its cursor; report [`Inbox::acquired`].
+    Acquire {
+        /// The lane.
+        lane: Lane,
+        /// The lowest number that the client still holds.
+        first: Number,
+    },
+    /// Say `lane_opened`.
+    Opened {
+        /// The lane.
+        lane: Lane,
+        /// The opening that it answers.
+        generation: u32,
+        /// Where the lane goes on.
+        cursor: Number,
+        /// The chain there, if the ledger knows the lane.
+        chain: Option<Chain>,
+    },
+    /// Hand the packets up to `through` to the router; report [`Inbox::settled`] or
+    /// [`Inbox::failed`].
+    Dispatch {
+        /// The lane.
+        lane: Lane,
+        /// The cursor that the outcome moves on from.
+        cursor: Number,
+        /// The last packet.
+        through: Number,
+        /// The chain there.
+        chain: Chain,
+    },
+    /// Move the cursor over packets that will never come; report [`Inbox::settled`].
+    Pass {
+        /// The lane.
+        lane: Lane,
+        /// The cursor that this moves on from.
+        cursor: Number,
+        /// The last of them.
+        through: Number,
+        /// The chain there.
+        chain: Chain,
+    },
+    /// Say `ack`.
+    Ack(Ack),
+}
+
+/// What became of a run or a skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Admission {
+    /// Taken whole.
+    Taken,
+    /// Taken from the number after this one on; the shell cuts the rest off.
+    TakenAfter(Number),
+    /// Belongs to an opening that has ended, or was handled before: nothing to do.
+    Ignored,
+}
+
+/// The client said something that it must not say; the connection is closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A lane that is not open.
+    #[error("lane {lane} is not open")]
+    NotOpen {
+        /// The lane.
+        lane: Lane,
+    },
+    /// Numbers are missing that no skip declared.
+    #[error("lane {lane}: expected number {expected}, found {found}")]
+    Gap {
+        /// The lane.
+        lane: Lane,
+        /// The number that goes on.
+        expected: Number,
+        /// The number that came.
+        found: Number,
+    },
+    /// The packets do not go on from the history that the ledger knows.
+    #[error("lane {lane}: expected chain {expected} before number {first}, found another history")]
+    History {
+        /// The lane.
+        lane: Lane,
+        /// The number that goes on.
+        first: Number,
+        /// The chain before it.
+        expected: Chain,
+    },
+    /// More lanes than allowed.
+    #[error("expected at most {max} lanes, found one more")]
+    TooManyLanes {
+        /// The limit.
+        max: usize,
+    },
+    /// More bytes in a lane than its window.
+    #[error("lane {lane}: expected at most {max} bytes in flight, found {found}")]
+    Window {
+        /// The lane.
+        lane: Lane,
+        /// The window.
+        max: u64,
+        /// What arrived.
+        found: u64,
+    },
+    /// A lane changed its target.
+    #[error("lane {lane}: expected the target it was opened with, found another")]
+    Target {
+        /// The lane.
+        lane: Lane,
+    },
+}
+
+/// A stretch of a lane that arrived: a run, or a skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Arrival {
+    /// The first number.
+    pub first: Number,
+    /// The last number.
+    pub through: Number,
+    /// The chain after it.
+    pub chain_after: Chain,
+    /// The memory that it takes, in bytes.
+    pub bytes: u64,
+    /// Whether it only declares packets that will never come.
+    pub skipped: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Opening { first: Number },
+    Acquiring,
+    Open,
+    Paused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Receiving {
+    target: crate::target::TargetId,
+    phase: Phase,
+    generation: u32,
+    cursor: Number,
+    received_through: Number,
+    chain: Option<Chain>,
+    dispatched: Option<Arrival>,
+    waiting: VecDeque<Arrival>,
+    held_bytes: u64,
+    handled_of_skipped: u64,
+}
+
+/// The receiver's side of all lanes of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Inbox {
+    lanes: BTreeMap<Lane, Receiving>,
+    lanes_max: usize,
+    window_bytes: u64,
+    overshoot_bytes: u64,
+    orders: VecDeque<Order>,
+}
+
+impl Inbox {
+    /// An inbox for at most `lanes_max` lanes of `window_bytes` each, which one frame of
+    /// `frame_bytes_max` may pass.
+    #[must_use]
+    pub fn new(lanes_max: usize, window_bytes: u64, frame_bytes_max: u64) -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            lanes_max,
+            window_bytes,
+            overshoot_bytes: frame_bytes_max,
+            orders: VecDeque::new(),
+        }
+    }
+
+    /// The client opens a lane, for the first time or again.
+    ///
+    /// # Errors
+    /// When there are too many lanes, or the lane had another target before.
+    pub fn open_lane(&mut self, asked: &OpenLane) -> Result<(), Violation> {
+        let lane = asked.lane;
+        if !self.lanes.contains_key(&lane) && self.lanes.len() >= self.lanes_max {
+            return Err(Violation::TooManyLanes { max: self.lanes_max });
+        }
+        let phase = Phase::Opening { first: asked.first };
+        let fresh = || Receiving {
+            target: asked.target.clone(),
+            phase,
+            generation: asked.generation,
+            cursor: Number::NONE,
+            received_through: Number::NONE,
+            chain: None,
+            dispatched: None,
+            waiting: VecDeque::new(),
+            held_bytes: 0,
+            handled_of_skipped: 0,
+        };
+        let receiving = self.lanes.entry(lane).or_insert_with(fresh);
+        if receiving.target != asked.target {
+            return Err(Violation::Target { lane });
+        }
+        receiving.phase = phase;
+        receiving.generation = asked.generation;
+        receiving.forget_waiting();
+        self.acquire(lane);
+        Ok(())
+    }
+
+    /// The lane's lease is ours and the ledger's cursor known.
+    pub fn acquired(&mut self, lane: Lane, cursor: Number, chain: Option<Chain>) {
+        let Some(receiving) = self.lanes.get_mut(&lane) else { return };
+        if receiving.phase != Phase::Acquiring {
+            return;
+        }
+        receiving.phase = Phase::Open;
+        receiving.cursor = cursor;
+        receiving.received_through = cursor;
+        receiving.chain = chain;
+        let generation = receiving.generation;
+        self.orders.push_back(Order::Opened { lane, generation, cursor, chain });
+    }
+
+    /// Something arrived. `chain_at` gives its chain at a number before or within it.
+    ///
+    /// # Errors
+    /// When it leaves a gap, belongs to another history, or is more than the window allows.
+    pub fn arrived(
+        &mut self,
+        lane: Lane,
+        generation: u32,
+        arrival: Arrival,
+        chain_at: impl FnOnce(Number) -> Option<Chain>,
+    ) -> Result<Admission, Violation> {
+        let (window_bytes, overshoot) = (self.window_bytes, self.overshoot_bytes);
+        let receiving = self.lanes.get_mut(&lane).ok_or(Violation::NotOpen { lane })?;
+        if receiving.generation != generation || receiving.phase == Phase::Paused {
+            return Ok(Admission::Ignored);
+        }
+        if receiving.phase != Phase::Open {
+            return Err(Violation::NotOpen { lane });
+        }
+        let received = receiving.received_through;
+        if arrival.skipped {
+            let passed = received.min(arrival.through);
+            receiving.handled_of_skipped += passed.since(arrival.first.before());
+        }
+        if arrival.through <= received {
+            return Ok(Admission::Ignored);
+        }
+        if arrival.first > received.next() {
+            let (expected, found) = (received.next(), arrival.first);
+            return Err(Violation::Gap { lane, expected, found });
+        }
+        if let Some(expected) = receiving.chain
+            && chain_at(received) != Some(expected)
+        {
+            return Err(Violation::History { lane, first: received.next(), expected });
+        }
+        let held = receiving.held_bytes.saturating_add(arrival.bytes);
+        if receiving.held_bytes > 0 && held > window_bytes.saturating_add(overshoot) {
+            return Err(Violation::Window { lane, max: window_bytes, found: held });
+        }
+        receiving.held_bytes = held;
+        receiving.received_through = arrival.through;
+        receiving.chain = Some(arrival.chain_after);
+        receiving.waiting.push_back(arrival);
+        self.dispatch(lane);
+        let whole = arrival.first == received.next();
+        Ok(if whole { Admission::Taken } else { Admission::TakenAfter(received) })
+    }
+
+    /// The outcome of everything up to `through` is durable.
+    pub fn settled(&mut self, lane: Lane, through: Number) {
+        let Some(receiving) = self.lanes.get_mut(&lane) else { return };
+        receiving.cursor = receiving.cursor.max(through);
+        if let Some(dispatched) = receiving.dispatched
+            && dispatched.through <= through
+        {
+            receiving.dispatched = None;
+            receiving.held_bytes = receiving.held_bytes.saturating_sub(dispatched.bytes);
+        }
+        if receiving.phase == Phase::Open || receiving.phase == Phase::Paused {
+            let handled_of_skipped = std::mem::take(&mut receiving.handled_of_skipped);
+            let ack = Ack { lane, through: receiving.cursor, handled_of_skipped };
+            self.orders.push_back(Order::Ack(ack));
+        }
+        self.acquire(lane);
+        self.dispatch(lane);
+    }
+
+    /// The attempt ended without a final outcome for what follows the cursor: the lane is paused,
+    /// and what arrived is forgotten. The generation to say `pause` for, unless the client has
+    /// already opened the lane again.
+    pub fn failed(&mut self, lane: Lane) -> Option<u32> {
+        let receiving = self.lanes.get_mut(&lane)?;
+        receiving.dispatched = None;
+        receiving.held_bytes = 0;
+        let paused = (receiving.phase == Phase::Open).then_some(receiving.generation);
+        if paused.is_some() {
+            receiving.phase = Phase::Paused;
+            receiving.forget_waiting();
+        }
+        self.acquire(lane);
+        paused
+    }
+
+    /// The connection is gone: nothing more is dispatched, and attempts that run are waited for.
+    pub fn close(&mut self) {
+        self.orders.clear();
+        for receiving in self.lanes.values_mut() {
+            receiving.phase = Phase::Paused;
+            receiving.forget_waiting();
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// Where the lane's packets go.
+    #[must_use]
+    pub fn target(&self, lane: Lane) -> Option<&crate::target::TargetId> {
+        self.lanes.get(&lane).map(|receiving| &receiving.target)
+    }
+
+    /// Lanes with an attempt that has not ended.
+    pub fn attempts(&self) -> impl Iterator<Item = Lane> {
+        let running = |(_, receiving): &(&Lane, &Receiving)| receiving.dispatched.is_some();
+        self.lanes.iter().filter(running).map(|(lane, _)| *lane)
+    }
+
+    /// All lanes that were opened.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.keys().copied()
+    }
+
+    /// Goes on with an opening, once no attempt of the one before is running.
+    fn acquire(&mut self, lane: Lane) {
+        let Some(receiving) = self.lanes.get_mut(&lane) else { return };
+        if let Phase::Opening { first } = receiving.phase
+            && receiving.dispatched.is_none()
+        {
+            receiving.phase = Phase::Acquiring;
+            self.orders.push_back(Order::Acquire { lane, first });
+        }
+    }
+
+    /// Dispatches what is waiting: all runs up to the next skip, or the skip.
+    fn dispatch(&mut self, lane: Lane) {
+        let Some(receiving) = self.lanes.get_mut(&lane) else { return };
+        if receiving.dispatched.is_some() || receiving.phase != Phase::Open {
+            return;
+        }
+        let Some(mut whole) = receiving.waiting.pop_front() else { return };
+        while let Some(next) = receiving.waiting.front()
+            && !whole.skipped
+            && !next.skipped
+        {
+            whole.through = next.through;
+            whole.chain_after = next.chain_after;
+            whole.bytes += next.bytes;
+            receiving.waiting.pop_front();
+        }
+        receiving.dispatched = Some(whole);
+        let (cursor, through, chain) = (receiving.cursor, whole.through, whole.chain_after);
+        self.orders.push_back(if whole.skipped {
+            Order::Pass { lane, cursor, through, chain }
+        } else {
+            Order::Dispatch { lane, cursor, through, chain }
+        });
+    }
+}
+
+impl Receiving {
+    fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.held_bytes = self.dispatched.map_or(0, |dispatched| dispatched.bytes);
+    }
+}

@@ -1,0 +1,413 @@
+//! The outbox: the sender's side of every lane of one client.
+//!
+//! Decides which lane is opened, what is sent next, and which ack is believed. It knows numbers and
+//! sizes; the shell holds the bytes and asks the store for them. Upholds R2 (only what was stored is
+//! sent), R3 (only a valid ack drops), R5 (lanes take turns and do not wait for each other), R11 (a
+//! lane with nothing in flight may always send).
+//!
+//! A lane's life on a connection: closed → opening → (proving) → open ⇄ paused. A new connection
+//! closes every lane.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::chain::Chain;
+use crate::frame::LaneOpened;
+use crate::id::{Lane, Number};
+use crate::time::Millis;
+use crate::window::Window;
+
+/// What the shell has to do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Say `open_lane`; the shell knows the target.
+    Open {
+        /// The lane.
+        lane: Lane,
+        /// The generation to open it with.
+        generation: u32,
+        /// The lowest number still held.
+        first: Number,
+        /// The lowest number never assigned.
+        next: Number,
+    },
+    /// Ask the store whether the lane's chain at `cursor` is `chain`, and report
+    /// [`Outbox::proven`], or give up this connection and re-key.
+    Prove {
+        /// The lane.
+        lane: Lane,
+        /// The generation that the answer belongs to.
+        generation: u32,
+        /// Where the ledger goes on.
+        cursor: Number,
+        /// The ledger's chain there.
+        chain: Chain,
+    },
+    /// Send one run that begins at `from`, and report [`Outbox::sent`]; or, when it has to be read
+    /// first, [`Outbox::loading`] and then [`Outbox::loaded`].
+    Send {
+        /// The lane.
+        lane: Lane,
+        /// The generation to send it under.
+        generation: u32,
+        /// The first packet.
+        from: Number,
+        /// How many packets may go.
+        packets_max: u64,
+    },
+    /// Drop everything up to `through`: it is acknowledged.
+    Drop {
+        /// The lane.
+        lane: Lane,
+        /// The last packet.
+        through: Number,
+    },
+}
+
+/// The server said something that it must not say; the connection is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// An answer about a lane that was not asked for.
+    #[error("lane {lane} was never opened on this connection")]
+    UnknownLane {
+        /// The lane.
+        lane: Lane,
+    },
+    /// An ack for what was never sent.
+    #[error("lane {lane}: expected an ack of at most {sent}, found {through}")]
+    AckBeyondSent {
+        /// The lane.
+        lane: Lane,
+        /// The highest number sent or reported final on this connection.
+        sent: Number,
+        /// What was acknowledged.
+        through: Number,
+    },
+    /// A cursor below what this client still holds: the server must jump, not the client.
+    #[error("lane {lane}: expected a cursor of at least {first}, found {cursor}")]
+    CursorBehind {
+        /// The lane.
+        lane: Lane,
+        /// The number before the lowest that is held.
+        first: Number,
+        /// The cursor.
+        cursor: Number,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    Closed,
+    Opening,
+    Proving { cursor: Number, window_bytes: u64 },
+    Open,
+    Loading,
+    Paused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Sending {
+    phase: Phase,
+    generation: u32,
+    /// Whether the lane was paused when it was last open.
+    was_paused: bool,
+    queued: bool,
+    acked_through: Number,
+    sent_through: Number,
+    stored_through: Number,
+    window: Window,
+    in_flight: VecDeque<(Number, u64)>,
+}
+
+/// The sender's side of all lanes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Outbox {
+    lanes: BTreeMap<Lane, Sending>,
+    connected: bool,
+    budget_bytes: u64,
+    in_flight_bytes: u64,
+    to_open: VecDeque<Lane>,
+    ready: VecDeque<Lane>,
+    resume: BTreeSet<(Millis, Lane)>,
+    drops: VecDeque<(Lane, Number)>,
+    proofs: VecDeque<(Lane, Chain)>,
+}
+
+impl Outbox {
+    /// Packets of `lane` up to `through` are durable; `acked_through` matters only when the lane is
+    /// new to the outbox.
+    pub fn stored(&mut self, lane: Lane, acked_through: Number, through: Number) {
+        let fresh = || Sending {
+            phase: Phase::Closed,
+            generation: 0,
+            was_paused: false,
+            queued: false,
+            acked_through,
+            sent_through: acked_through,
+            stored_through: acked_through,
+            window: Window::default(),
+            in_flight: VecDeque::new(),
+        };
+        let sending = self.lanes.entry(lane).or_insert_with(fresh);
+        sending.stored_through = sending.stored_through.max(through);
+        self.wake(lane);
+    }
+
+    /// The server said welcome; `budget_bytes` may be in flight over all lanes.
+    pub fn connected(&mut self, budget_bytes: u64) {
+        self.disconnected();
+        self.connected = true;
+        self.budget_bytes = budget_bytes;
+        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            self.wake(lane);
+        }
+    }
+
+    /// The connection is gone, and with it everything in flight.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.in_flight_bytes = 0;
+        self.to_open.clear();
+        self.ready.clear();
+        self.resume.clear();
+        self.proofs.clear();
+        for sending in self.lanes.values_mut() {
+            sending.phase = Phase::Closed;
+            sending.was_paused = false;
+            sending.queued = false;
+            sending.sent_through = sending.acked_through;
+            sending.in_flight.clear();
+        }
+    }
+
+    /// The server says where a lane goes on. Asks for a proof when there is something to prove.
+    ///
+    /// # Errors
+    /// When the answer cannot be right. A cursor *ahead* of this client is no violation but another
+    /// history: it is asked for as a proof, which fails.
+    pub fn lane_opened(&mut self, answer: &LaneOpened) -> Result<(), Violation> {
+        let LaneOpened { lane, cursor, chain, window_bytes, .. } = *answer;
+        let sending = self.lanes.get_mut(&lane).ok_or(Violation::UnknownLane { lane })?;
+        if answer.generation != sending.generation || sending.phase != Phase::Opening {
+            return Ok(());
+        }
+        if cursor < sending.acked_through {
+            return Err(Violation::CursorBehind { lane, first: sending.acked_through, cursor });
+        }
+        match chain {
+            Some(chain) => {
+                sending.phase = Phase::Proving { cursor, window_bytes };
+                self.proofs.push_back((lane, chain));
+            }
+            // The ledger does not know the lane: it begins with what this client still holds.
+            None => {
+                let start = sending.acked_through;
+                self.open(lane, start, window_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The store confirmed the ledger's chain.
+    pub fn proven(&mut self, lane: Lane, generation: u32) {
+        let Some(sending) = self.lanes.get(&lane) else { return };
+        if let Phase::Proving { cursor, window_bytes } = sending.phase
+            && generation == sending.generation
+        {
+            self.open(lane, cursor, window_bytes);
+        }
+    }
+
+    /// A run up to `through` went out.
+    pub fn sent(&mut self, lane: Lane, through: Number, bytes: u64) {
+        let Some(sending) = self.lanes.get_mut(&lane) else { return };
+        debug_assert!(through > sending.sent_through && through <= sending.stored_through);
+        sending.sent_through = through;
+        sending.window.take(bytes);
+        sending.in_flight.push_back((through, bytes));
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
+        self.wake(lane);
+    }
+
+    /// The run that was ordered has to be read from the store first.
+    pub fn loading(&mut self, lane: Lane) {
+        if let Some(sending) = self.lanes.get_mut(&lane)
+            && sending.phase == Phase::Open
+        {
+            sending.phase = Phase::Loading;
+        }
+    }
+
+    /// What had to be read is at hand.
+    pub fn loaded(&mut self, lane: Lane) {
+        if let Some(sending) = self.lanes.get_mut(&lane)
+            && sending.phase == Phase::Loading
+        {
+            sending.phase = Phase::Open;
+            self.wake(lane);
+        }
+    }
+
+    /// The server acknowledged a lane up to `through`.
+    ///
+    /// # Errors
+    /// When that was never sent on this connection.
+    pub fn acked(&mut self, lane: Lane, through: Number) -> Result<(), Violation> {
+        let sending = self.lanes.get_mut(&lane).ok_or(Violation::UnknownLane { lane })?;
+        if through > sending.sent_through {
+            return Err(Violation::AckBeyondSent { lane, sent: sending.sent_through, through });
+        }
+        while let Some((last, bytes)) = sending.in_flight.front().copied()
+            && last <= through
+        {
+            sending.in_flight.pop_front();
+            sending.window.give_back(bytes);
+            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        }
+        if through > sending.acked_through {
+            sending.acked_through = through;
+            self.drops.push_back((lane, through));
+        }
+        self.wake(lane);
+        Ok(())
+    }
+
+    /// The server paused a lane: what is in flight there is gone, and it is opened again at `until`.
+    pub fn paused(&mut self, lane: Lane, generation: u32, until: Millis) {
+        let Some(sending) = self.lanes.get_mut(&lane) else { return };
+        if generation != sending.generation || sending.phase == Phase::Closed {
+            return;
+        }
+        sending.phase = Phase::Paused;
+        sending.was_paused = true;
+        sending.sent_through = sending.acked_through;
+        let flying: u64 = sending.in_flight.drain(..).map(|(_, bytes)| bytes).sum();
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flying);
+        self.resume.insert((until, lane));
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self, now: Millis) -> Option<Order> {
+        if let Some((lane, through)) = self.drops.pop_front() {
+            return Some(Order::Drop { lane, through });
+        }
+        if let Some(order) = self.poll_proof() {
+            return Some(order);
+        }
+        while let Some((until, lane)) = self.resume.first().copied()
+            && until <= now
+        {
+            self.resume.pop_first();
+            if let Some(sending) = self.lanes.get_mut(&lane) {
+                sending.phase = Phase::Closed;
+                self.wake(lane);
+            }
+        }
+        self.poll_open().or_else(|| self.poll_send())
+    }
+
+    /// When to poll again although nothing happened.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        self.resume.first().map(|(until, _)| *until)
+    }
+
+    /// Everything up to here is acknowledged.
+    #[must_use]
+    pub fn acked_through(&self, lane: Lane) -> Option<Number> {
+        self.lanes.get(&lane).map(|sending| sending.acked_through)
+    }
+
+    /// Everything up to here is on its way or beyond.
+    #[must_use]
+    pub fn sent_through(&self, lane: Lane) -> Option<Number> {
+        self.lanes.get(&lane).map(|sending| sending.sent_through)
+    }
+
+    fn poll_proof(&mut self) -> Option<Order> {
+        let (lane, chain) = self.proofs.pop_front()?;
+        let sending = self.lanes.get(&lane)?;
+        let Phase::Proving { cursor, .. } = sending.phase else { return None };
+        Some(Order::Prove { lane, generation: sending.generation, cursor, chain })
+    }
+
+    fn poll_open(&mut self) -> Option<Order> {
+        while let Some(lane) = self.to_open.pop_front() {
+            let Some(sending) = self.lanes.get_mut(&lane) else { continue };
+            sending.queued = false;
+            if sending.phase != Phase::Closed {
+                continue;
+            }
+            sending.phase = Phase::Opening;
+            sending.generation = sending.generation.wrapping_add(1);
+            return Some(Order::Open {
+                lane,
+                generation: sending.generation,
+                first: sending.acked_through.next(),
+                next: sending.stored_through.next(),
+            });
+        }
+        None
+    }
+
+    fn poll_send(&mut self) -> Option<Order> {
+        for _ in 0..self.ready.len() {
+            let lane = self.ready.pop_front()?;
+            let Some(sending) = self.lanes.get_mut(&lane) else { continue };
+            sending.queued = false;
+            let waiting = sending.sent_through < sending.stored_through;
+            if sending.phase != Phase::Open || !waiting || !sending.window.is_open() {
+                continue;
+            }
+            let lane_is_idle = sending.in_flight.is_empty();
+            if self.in_flight_bytes >= self.budget_bytes && !lane_is_idle {
+                // Acks of any lane make room: keep the turn.
+                sending.queued = true;
+                self.ready.push_back(lane);
+                continue;
+            }
+            return Some(Order::Send {
+                lane,
+                generation: sending.generation,
+                from: sending.sent_through.next(),
+                packets_max: sending.window.packets_max(),
+            });
+        }
+        None
+    }
+
+    fn open(&mut self, lane: Lane, cursor: Number, window_bytes: u64) {
+        let Some(sending) = self.lanes.get_mut(&lane) else { return };
+        let window = if sending.was_paused { Window::ramping } else { Window::new };
+        sending.phase = Phase::Open;
+        sending.window = window(window_bytes);
+        sending.sent_through = cursor;
+        if cursor > sending.acked_through {
+            sending.acked_through = cursor;
+            self.drops.push_back((lane, cursor));
+        }
+        self.wake(lane);
+    }
+
+    /// Gives a lane its turn when there is something to do for it.
+    fn wake(&mut self, lane: Lane) {
+        let Some(sending) = self.lanes.get_mut(&lane) else { return };
+        let waiting = sending.sent_through < sending.stored_through;
+        if !self.connected || sending.queued || !waiting {
+            return;
+        }
+        match sending.phase {
+            Phase::Closed => {
+                sending.queued = true;
+                self.to_open.push_back(lane);
+            }
+            Phase::Open if sending.window.is_open() => {
+                sending.queued = true;
+                self.ready.push_back(lane);
+            }
+            Phase::Open | Phase::Opening | Phase::Proving { .. } => {}
+            Phase::Loading | Phase::Paused => {}
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! The rig: a client and a server joined by two ordered queues of frames, as TCP is, that may be cut
+//! at any moment, losing what is on its way. Outbox, inbox, leases, runs and chains are the real
+//! ones; stores, handler and shells are models, and everything that takes time in the program is a
+//! move here, which a test or a random number chooses.
+//!
+//! What must hold always is asserted at each move, here and in the models; what must come out in the
+//! end, in [`Pair::settle`].
+
+#![allow(dead_code, reason = "every test file uses a part of the rig")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a rig that panics fails its test")]
+
+pub(crate) mod client;
+pub(crate) mod ledger;
+pub(crate) mod packets;
+pub(crate) mod server;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use paquebot_protocol::lease::SessionId;
+use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, SpoolId};
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::FileFailurePersistence;
+
+use client::{Client, Spool};
+use ledger::{Mood, data_of};
+use server::Server;
+
+/// A configuration that keeps the seeds of failures in `file`, and prints them.
+pub(crate) fn seeds_in(file: &'static str) -> ProptestConfig {
+    let persistence = FileFailurePersistence::Direct(file);
+    ProptestConfig { failure_persistence: Some(Box::new(persistence)), ..<_>::default() }
+}
+
+/// What a pair is made with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Options {
+    pub(crate) lanes_max: usize,
+    /// Per lane.
+    pub(crate) window_bytes: u64,
+    /// Over all lanes.
+    pub(crate) budget_bytes: u64,
+    pub(crate) frame_bytes_max: u64,
+    pub(crate) retry_after_ms: u64,
+    pub(crate) exactly_once: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lanes_max: 8,
+            window_bytes: 64 * 1024,
+            budget_bytes: 1024 * 1024,
+            frame_bytes_max: 64 * 1024,
+            retry_after_ms: 1_000,
+            exactly_once: true,
+        }
+    }
+}
+
+/// What joins client and server at present.
+#[derive(Debug)]
+struct Link {
+    session: SessionId,
+    to_server: VecDeque<Frame>,
+    to_client: VecDeque<Control>,
+}
+
+/// One piece of work that may be done next.
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// The first frames on their way arrive together.
+    ToServer(usize),
+    ToClient(usize),
+    /// The client's store answers.
+    ClientTask,
+    CommitDrops,
+    /// A look-up or an attempt goes on.
+    ServerJob(usize),
+    /// A session hears that its socket is dead.
+    ServerNotices(SessionId),
+}
+
+#[derive(Debug)]
+pub(crate) struct Pair {
+    pub(crate) client: Client,
+    pub(crate) server: Server,
+    pub(crate) now: Millis,
+    options: Options,
+    link: Option<Link>,
+    /// The serial numbers of all packets that were ever stored, but for those a restored spool lost.
+    accepted: BTreeMap<(Lane, Number), u64>,
+    /// The packets that a tombstone stands for.
+    expired: BTreeSet<(Lane, Number)>,
+    serials: u64,
+    effects_checked: usize,
+}
+
+impl Pair {
+    pub(crate) fn new(options: Options) -> Self {
+        let spool = Spool { id: SpoolId([1; 16]), nonce: 1, lanes: BTreeMap::new() };
+        let mut pair = Self {
+            client: Client::new(spool, options.window_bytes),
+            server: Server::new(options),
+            now: Millis(0),
+            options,
+            link: None,
+            accepted: BTreeMap::new(),
+            expired: BTreeSet::new(),
+            serials: 0,
+            effects_checked: 0,
+        };
+        pair.reconnect();
+        pair
+    }
+
+    /// The application hands over `count` packets.
+    pub(crate) fn store(&mut self, lane: Lane, count: u64) {
+        let lanes = &self.client.spool.lanes;
+        let mut number = lanes.get(&lane).map_or(Number::NONE, |stored| stored.stored_through());
+        let mut packets = Vec::new();
+        for _ in 0..count {
+            number = number.next();
+            self.serials += 1;
+            self.accepted.insert((lane, number), self.serials);
+            packets.push(data_of(self.serials));
+        }
+        self.client.store(lane, &packets);
+        self.client_acts();
+    }
+
+    /// The newest run of the lane, if any, is put away for a tombstone.
+    pub(crate) fn expire(&mut self, lane: Lane) {
+        if let Some((first, through)) = self.client.spool.expire(lane) {
+            self.expired.extend((first.0..=through.0).map(|number| (lane, Number(number))));
+        }
+    }
+
+    /// One piece of work is done, which `choice` picks among all that may be next.
+    pub(crate) fn step(&mut self, choice: usize) -> bool {
+        let moves = self.moves();
+        let Some(next) = choice.checked_rem(moves.len()).map(|at| moves[at]) else { return false };
+        self.make(next);
+        self.check();
+        true
+    }
+
+    /// Everything that can be done without waiting is done.
+    pub(crate) fn run_dry(&mut self) {
+        let mut steps = 0;
+        while self.step(steps) {
+            steps += 1;
+            assert!(steps < 100_000, "there is no end to it");
+        }
+    }
+
+    /// The link breaks, and what is on its way is lost. The client knows at once; the server's
+    /// session learns it at some later step.
+    pub(crate) fn cut(&mut self) {
+        if self.link.take().is_some() {
+            self.client.disconnected();
+            self.client_acts();
+        }
+    }
+
+    pub(crate) fn reconnect(&mut self) {
+        if self.link.is_none() {
+            let session = self.server.welcome(self.client.spool.id);
+            let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
+            self.link = Some(Link { session, to_server, to_client });
+            self.client.outbox.connected(self.options.budget_bytes);
+            self.client_acts();
+        }
+    }
+
+    /// The client loses its memory, and with it the acks that no commit has made durable.
+    pub(crate) fn crash_client(&mut self) {
+        self.link = None;
+        self.client.spool.nonce += 1;
+        let spool = self.client.spool.clone();
+        self.start_client(spool);
+    }
+
+    /// The client comes back with a copy of its spool from earlier.
+    pub(crate) fn restore_spool(&mut self, earlier: Spool) {
+        self.link = None;
+        let there = |lane: &Lane| earlier.lanes.get(lane).map(|stored| stored.stored_through());
+        self.accepted.retain(|(lane, number), _| Some(*number) <= there(lane));
+        let nonce = self.client.spool.nonce + 1;
+        self.start_client(Spool { nonce, ..earlier });
+    }
+
+    /// Sessions, leases and attempts are gone.
+    pub(crate) fn crash_server(&mut self) {
+        self.server.crash();
+        self.cut();
+    }
+
+    /// The server comes back with a ledger that knows nothing of the lane, as after a restore. The
+    /// client's drops are durable by then.
+    pub(crate) fn forget_lane(&mut self, lane: Lane) {
+        self.client.commit_drops();
+        self.crash_server();
+        let key = self.key(lane);
+        self.server.ledger.forget(key);
+        self.server.handler.forgive(key);
+    }
+
+    pub(crate) fn fail_handler(&mut self, lane: Lane) {
+        self.server.handler.set_mood(lane, Mood::Failing);
+    }
+
+    pub(crate) fn stumble_handler(&mut self, lane: Lane) {
+        self.server.handler.set_mood(lane, Mood::Stumbling);
+    }
+
+    pub(crate) fn delay_handler(&mut self, lane: Lane) {
+        self.server.handler.set_mood(lane, Mood::Slow);
+    }
+
+    pub(crate) fn heal_handler(&mut self, lane: Lane) {
+        self.server.handler.set_mood(lane, Mood::Well);
+    }
+
+    pub(crate) fn wait(&mut self, length: Millis) {
+        self.now = self.now.after(length);
+        self.client_acts();
+    }
+
+    /// Faults stop, nothing new comes in; everything must drain in a bounded number of steps.
+    pub(crate) fn settle(&mut self) {
+        self.server.handler.be_well();
+        let pending: u64 = self.accepted.len() as u64;
+        let steps_max = 200 + 60 * usize::try_from(pending).unwrap_or(usize::MAX);
+        for step in 0.. {
+            assert!(step < steps_max, "not drained after {steps_max} steps: {}", self.state());
+            self.reconnect();
+            if !self.step(step) {
+                let Some(due) = self.client.outbox.deadline() else { break };
+                self.now = self.now.max(due);
+                self.client_acts();
+            }
+        }
+        self.check_drained();
+    }
+
+    /// The serial numbers of what was handled in a lane, in the order in which that happened.
+    pub(crate) fn handled(&self, lane: Lane) -> Vec<u64> {
+        let effects = self.server.handler.effects.iter();
+        effects.filter(|effect| effect.key.lane == lane).map(|effect| effect.serial).collect()
+    }
+
+    pub(crate) fn cursor(&self, lane: Lane) -> Option<Number> {
+        self.server.ledger.cursor(self.key(lane))
+    }
+
+    fn key(&self, lane: Lane) -> LaneKey {
+        LaneKey { spool: self.client.spool.id, lane }
+    }
+
+    fn start_client(&mut self, spool: Spool) {
+        let Client { sent, rekeyed, .. } =
+            std::mem::replace(&mut self.client, Client::new(spool, self.options.window_bytes));
+        (self.client.sent, self.client.rekeyed) = (sent, rekeyed);
+    }
+
+    fn moves(&self) -> Vec<Move> {
+        let mut moves = Vec::new();
+        if let Some(link) = &self.link {
+            let (up, down) = (link.to_server.len(), link.to_client.len());
+            moves.extend((up > 0).then_some(Move::ToServer(1)));
+            moves.extend((up > 1).then_some(Move::ToServer(up)));
+            moves.extend((down > 0).then_some(Move::ToClient(1)));
+            moves.extend((down > 1).then_some(Move::ToClient(down)));
+        }
+        moves.extend(self.client.is_waiting().then_some(Move::ClientTask));
+        moves.extend((!self.client.lazy_drops.is_empty()).then_some(Move::CommitDrops));
+        moves.extend(self.server.jobs().map(Move::ServerJob));
+        let linked = self.link.as_ref().map(|link| link.session);
+        let dead = self.server.open_sessions().filter(|id| Some(*id) != linked);
+        moves.extend(dead.map(Move::ServerNotices));
+        moves
+    }
+
+    fn make(&mut self, next: Move) {
+        match (next, &mut self.link) {
+            (Move::ToServer(count), Some(link)) => {
+                let frames = link.to_server.drain(..count).collect();
+                let answers = self.server.hear(link.session, frames);
+                link.to_client.extend(answers);
+            }
+            (Move::ToClient(count), Some(link)) => {
+                for control in link.to_client.drain(..count) {
+                    self.client.hear(control, self.now);
+                }
+                self.client_acts();
+            }
+            (Move::ToServer(_) | Move::ToClient(_), None) => {}
+            (Move::ClientTask, _) => {
+                if !self.client.finish_task() {
+                    self.client.rekey();
+                    self.cut();
+                }
+                self.client_acts();
+            }
+            (Move::CommitDrops, _) => self.client.commit_drops(),
+            (Move::ServerJob(at), link) => {
+                // What a session says to a link that is gone is lost.
+                if let Some((session, answers)) = self.server.go_on(at)
+                    && let Some(link) = link.as_mut().filter(|link| link.session == session)
+                {
+                    link.to_client.extend(answers);
+                }
+            }
+            (Move::ServerNotices(session), _) => self.server.close(session),
+        }
+    }
+
+    fn client_acts(&mut self) {
+        let wire = self.link.as_mut().map(|link| &mut link.to_server);
+        for (lane, through) in self.client.act(self.now, wire) {
+            let reached = self.server.ledger.reached(self.key(lane));
+            assert!(through <= reached, "lane {lane}: {through} dropped, {reached} durable");
+            self.client.lazy_drops.push((lane, through));
+        }
+    }
+
+    /// What must hold after each step and is not asserted where it happens.
+    fn check(&mut self) {
+        for effect in self.server.handler.effects.iter().skip(self.effects_checked) {
+            let stored = self.accepted.get(&(effect.key.lane, effect.number));
+            assert_eq!(stored, Some(&effect.serial), "{effect:?} is not what was stored");
+        }
+        self.effects_checked = self.server.handler.effects.len();
+        for (lane, stored) in &self.client.spool.lanes {
+            let acked = self.client.outbox.acked_through(*lane).unwrap_or_default();
+            assert!(stored.acked_through <= acked, "lane {lane}: dropped before it was acked");
+            assert!(acked <= stored.stored_through(), "lane {lane}: acked what does not exist");
+        }
+    }
+
+    fn check_drained(&mut self) {
+        self.client.commit_drops();
+        for (lane, stored) in &self.client.spool.lanes {
+            let (acked, through) = (stored.acked_through, stored.stored_through());
+            assert_eq!(acked, through, "lane {lane} is not drained: {}", self.state());
+        }
+        let handled: BTreeSet<u64> =
+            self.server.handler.effects.iter().map(|effect| effect.serial).collect();
+        for (at, serial) in &self.accepted {
+            let done = handled.contains(serial) || self.expired.contains(at);
+            assert!(done, "{at:?} was neither handled nor declared: {}", self.state());
+        }
+    }
+
+    fn state(&self) -> String {
+        format!("{:#?} {:#?}", self.client.outbox, self.server)
+    }
+}

@@ -1,0 +1,347 @@
+//! The model server: sessions with an inbox each, leases, attempts on their way through the handler
+//! and the ledger; the shell that `actors/session.rs` and `actors/ledger.rs` are, in small pieces.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use paquebot_protocol::frame::{LaneOpened, Pause};
+use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order};
+use paquebot_protocol::lease::{Leases, SessionId};
+use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run, SpoolId};
+
+use super::Options;
+use super::ledger::{Effect, Handler, Ledger, Mood};
+
+#[derive(Debug)]
+struct Session {
+    spool: SpoolId,
+    inbox: Inbox,
+    queues: BTreeMap<Lane, VecDeque<Run>>,
+    closing: bool,
+}
+
+/// Where an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// With the handler.
+    Working,
+    /// With the ledger.
+    Recording,
+    /// Its outcome is on its way to the session.
+    Ended { settled: Option<Number>, failed: bool },
+}
+
+#[derive(Debug)]
+struct Attempt {
+    session: SessionId,
+    key: LaneKey,
+    cursor: Number,
+    through: Number,
+    chain: Chain,
+    runs: Vec<Run>,
+    stumbles: bool,
+    stage: Stage,
+}
+
+impl Attempt {
+    fn effects(&self) -> Vec<Effect> {
+        let records = self.runs.iter().flat_map(Run::records);
+        let ours = records.filter(|(number, _)| *number <= self.through);
+        ours.map(|(number, record)| Effect::of(self.key, number, record)).collect()
+    }
+
+    /// Only the first half of it will be handled.
+    fn stumble(&mut self) {
+        self.through = Number(self.cursor.0 + self.through.since(self.cursor) / 2);
+        let chain = self.runs.iter().find_map(|run| run.chain_at(self.through));
+        self.chain = chain.expect("a number of the attempt, or the one before");
+        self.stumbles = true;
+    }
+}
+
+/// Something that takes time.
+#[derive(Debug)]
+enum Job {
+    LookUp { session: SessionId, key: LaneKey, first: Number },
+    Attempt(Attempt),
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) ledger: Ledger,
+    pub(crate) handler: Handler,
+    options: Options,
+    leases: Leases,
+    sessions: BTreeMap<SessionId, Session>,
+    waiting: BTreeMap<(LaneKey, SessionId), Number>,
+    jobs: Vec<Job>,
+    sessions_ever: u64,
+}
+
+impl Server {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            handler: Handler::new(options.exactly_once),
+            options,
+            leases: Leases::default(),
+            sessions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            jobs: Vec::new(),
+            sessions_ever: 0,
+        }
+    }
+
+    /// Welcomes a client; an older session of it may still be there.
+    pub(crate) fn welcome(&mut self, spool: SpoolId) -> SessionId {
+        self.sessions_ever += 1;
+        let Options { lanes_max, window_bytes, frame_bytes_max, .. } = self.options;
+        let inbox = Inbox::new(lanes_max, window_bytes, frame_bytes_max);
+        let id = SessionId(self.sessions_ever);
+        self.sessions.insert(id, Session { spool, inbox, queues: BTreeMap::new(), closing: false });
+        id
+    }
+
+    /// The process dies: the ledger is all that is left, and what the handler has done.
+    pub(crate) fn crash(&mut self) {
+        self.sessions.clear();
+        self.waiting.clear();
+        self.jobs.clear();
+        self.leases = Leases::default();
+    }
+
+    /// Takes frames of an honest client in, which are never a violation; gives the answers.
+    pub(crate) fn hear(&mut self, id: SessionId, frames: Vec<Frame>) -> Vec<Control> {
+        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        for frame in frames {
+            match frame {
+                Frame::Run { lane, generation, run } => session.hear_run(lane, generation, run),
+                Frame::Control(Control::OpenLane(lanes)) => {
+                    for open in lanes {
+                        session.queues.remove(&open.lane);
+                        session.inbox.open_lane(&open).expect("an honest open_lane");
+                    }
+                }
+                Frame::Control(Control::Skip(skip)) => {
+                    let (first, through, chain_after) = (skip.first, skip.through, skip.chain_after);
+                    let arrival = Arrival { first, through, chain_after, bytes: 0, skipped: true };
+                    let chain_at = |number| (number == first.before()).then_some(skip.chain);
+                    let taken = session.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
+                    taken.expect("an honest skip");
+                }
+                Frame::Control(other) => panic!("expected what a client says, found {other:?}"),
+            }
+        }
+        self.act(id, Vec::new())
+    }
+
+    /// The socket of a session is found dead, or a newer session took over.
+    pub(crate) fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.closing = true;
+            session.queues.clear();
+            session.inbox.close();
+            self.let_go(id);
+        }
+    }
+
+    /// Sessions that do not know yet that they have ended.
+    pub(crate) fn open_sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.iter().filter(|(_, session)| !session.closing).map(|(id, _)| *id)
+    }
+
+    /// The jobs that can go on now.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = usize> {
+        let can = |job: &Job| match job {
+            Job::LookUp { .. } => true,
+            Job::Attempt(attempt) => {
+                let slow = self.handler.mood(attempt.key.lane) == Mood::Slow;
+                attempt.stage != Stage::Working || !slow
+            }
+        };
+        self.jobs.iter().enumerate().filter(move |(_, job)| can(job)).map(|(at, _)| at)
+    }
+
+    /// A job goes on by one piece; gives what a session says because of it.
+    pub(crate) fn go_on(&mut self, at: usize) -> Option<(SessionId, Vec<Control>)> {
+        let Job::Attempt(attempt) = &mut self.jobs[at] else {
+            let Job::LookUp { session, key, first } = self.jobs.remove(at) else { return None };
+            return self.looked_up(session, key, first);
+        };
+        match attempt.stage {
+            Stage::Working => {
+                match self.handler.mood(attempt.key.lane) {
+                    Mood::Stumbling => attempt.stumble(),
+                    Mood::Failing => attempt.through = attempt.cursor,
+                    Mood::Well | Mood::Slow => {}
+                }
+                if attempt.through == attempt.cursor {
+                    attempt.stage = Stage::Ended { settled: None, failed: true };
+                    return None;
+                }
+                attempt.stage = Stage::Recording;
+                if !self.handler.exactly_once {
+                    self.handler.apply(attempt.effects());
+                }
+                None
+            }
+            Stage::Recording => {
+                let (from, through) = (attempt.cursor, attempt.through);
+                let moved = self.ledger.record(attempt.key, from, through, attempt.chain);
+                if moved && self.handler.exactly_once {
+                    self.handler.apply(attempt.effects());
+                }
+                let failed = !moved || attempt.stumbles;
+                attempt.stage = Stage::Ended { settled: moved.then_some(through), failed };
+                None
+            }
+            Stage::Ended { settled, failed } => {
+                let (id, lane) = (attempt.session, attempt.key.lane);
+                self.jobs.remove(at);
+                self.ended(id, lane, settled, failed)
+            }
+        }
+    }
+
+    fn looked_up(
+        &mut self,
+        id: SessionId,
+        key: LaneKey,
+        first: Number,
+    ) -> Option<(SessionId, Vec<Control>)> {
+        let (cursor, chain) = self.ledger.look_up(key, first);
+        let session = self.sessions.get_mut(&id).filter(|session| !session.closing)?;
+        session.inbox.acquired(key.lane, cursor, chain);
+        Some((id, self.act(id, Vec::new())))
+    }
+
+    fn ended(
+        &mut self,
+        id: SessionId,
+        lane: Lane,
+        settled: Option<Number>,
+        failed: bool,
+    ) -> Option<(SessionId, Vec<Control>)> {
+        let session = self.sessions.get_mut(&id)?;
+        let mut answers = Vec::new();
+        if let Some(through) = settled {
+            session.inbox.settled(lane, through);
+        }
+        if failed {
+            // What was acknowledged is said before the pause.
+            answers = self.act(id, answers);
+            let session = self.sessions.get_mut(&id)?;
+            session.queues.remove(&lane);
+            if let Some(generation) = session.inbox.failed(lane) {
+                let (retry_after_ms, reason) = (self.options.retry_after_ms, "failing".to_owned());
+                answers.push(Control::Pause(Pause { lane, generation, retry_after_ms, reason }));
+            }
+        }
+        if self.sessions[&id].closing {
+            self.let_go(id);
+            return None;
+        }
+        Some((id, self.act(id, answers)))
+    }
+
+    /// Carries out what the inbox orders; adds to `answers` what is said.
+    fn act(&mut self, id: SessionId, mut answers: Vec<Control>) -> Vec<Control> {
+        let Some(session) = self.sessions.get_mut(&id) else { return answers };
+        let spool = session.spool;
+        let (mut opened, mut acks) = (Vec::new(), Vec::new());
+        while let Some(order) = session.inbox.poll() {
+            match order {
+                Order::Acquire { lane, first } => {
+                    let key = LaneKey { spool, lane };
+                    if self.leases.acquire(key, id) {
+                        self.jobs.push(Job::LookUp { session: id, key, first });
+                    } else {
+                        self.waiting.insert((key, id), first);
+                    }
+                }
+                Order::Opened { lane, generation, cursor, chain } => {
+                    let (window_bytes, dead) = (self.options.window_bytes, Vec::new());
+                    let open = LaneOpened { lane, generation, cursor, chain, window_bytes, dead };
+                    opened.push(open);
+                }
+                Order::Dispatch { lane, cursor, through, chain } => {
+                    let key = LaneKey { spool, lane };
+                    let queue = session.queues.entry(lane).or_default();
+                    let mut runs = Vec::new();
+                    while let Some(run) = queue.pop_front_if(|run| run.last() <= through) {
+                        runs.push(run);
+                    }
+                    check_runs(&runs, cursor, through);
+                    begin(&mut self.jobs, id, key, (cursor, through, chain), runs);
+                }
+                Order::Pass { lane, cursor, through, chain } => {
+                    let key = LaneKey { spool, lane };
+                    begin(&mut self.jobs, id, key, (cursor, through, chain), Vec::new());
+                }
+                Order::Ack(ack) => {
+                    let reached = self.ledger.reached(LaneKey { spool, lane: ack.lane });
+                    assert!(ack.through <= reached, "{ack:?}, of which {reached} is durable");
+                    acks.push(ack);
+                }
+            }
+        }
+        answers.extend((!opened.is_empty()).then_some(Control::LaneOpened(opened)));
+        answers.extend((!acks.is_empty()).then_some(Control::Ack(acks)));
+        answers
+    }
+
+    /// A closing session gives back every lane in which no attempt of it is running any more.
+    fn let_go(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let running: BTreeSet<Lane> = session.inbox.attempts().collect();
+        for lane in session.inbox.lanes().filter(|lane| !running.contains(lane)) {
+            let key = LaneKey { spool: session.spool, lane };
+            self.waiting.remove(&(key, id));
+            if let Some(next) = self.leases.release(key, id)
+                && let Some(first) = self.waiting.remove(&(key, next))
+            {
+                self.jobs.push(Job::LookUp { session: next, key, first });
+            }
+        }
+        if running.is_empty() {
+            self.sessions.remove(&id);
+        }
+    }
+}
+
+impl Session {
+    fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) {
+        let chain_after = run.verify().expect("an undamaged run");
+        let (first, through, bytes) = (run.first(), run.last(), run.encoded().len() as u64);
+        let arrival = Arrival { first, through, chain_after, bytes, skipped: false };
+        let chain_at = |number| run.chain_at(number);
+        let taken = self.inbox.arrived(lane, generation, arrival, chain_at);
+        let run = match taken.expect("an honest run") {
+            Admission::Taken => Some(run),
+            Admission::TakenAfter(number) => run.part(number.next(), through),
+            Admission::Ignored => None,
+        };
+        self.queues.entry(lane).or_default().extend(run);
+    }
+}
+
+/// What is dispatched is what follows the cursor, all of it and nothing else.
+fn check_runs(runs: &[Run], cursor: Number, through: Number) {
+    let numbers = runs.iter().flat_map(Run::records).map(|(number, _)| number.0);
+    let expected = cursor.0 + 1..=through.0;
+    assert!(numbers.eq(expected), "dispatched after {cursor} through {through}: {runs:?}");
+}
+
+/// Begins an attempt, which must be the only one of its lane until its session has heard its end.
+fn begin(
+    jobs: &mut Vec<Job>,
+    session: SessionId,
+    key: LaneKey,
+    (cursor, through, chain): (Number, Number, Chain),
+    runs: Vec<Run>,
+) {
+    let runs_here = |job: &Job| matches!(job, Job::Attempt(other) if other.key == key);
+    assert!(!jobs.iter().any(runs_here), "two attempts at once in {key:?}");
+    let stage = if runs.is_empty() { Stage::Recording } else { Stage::Working };
+    let attempt = Attempt { session, key, cursor, through, chain, runs, stumbles: false, stage };
+    jobs.push(Job::Attempt(attempt));
+}

@@ -1,0 +1,117 @@
+//! Whatever happens to links, processes and handlers, in whatever order: every stored packet is
+//! handled, in order, exactly once where the effect is recorded with the cursor; nothing is dropped
+//! that the ledger has not; windows hold; no lane sees two attempts at once; and when faults stop,
+//! everything drains without new input (R3 to R8, R11).
+
+mod common;
+
+use common::{Options, Pair, seeds_in};
+use paquebot_protocol::{Lane, Millis};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// What may happen to a pair.
+#[derive(Debug, Clone)]
+enum Verb {
+    Store(Lane, u64),
+    Steps(Vec<usize>),
+    Cut,
+    Reconnect,
+    CrashClient,
+    CrashServer,
+    FailHandler(Lane),
+    StumbleHandler(Lane),
+    DelayHandler(Lane),
+    HealHandler(Lane),
+    Wait(Millis),
+    Expire(Lane),
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    (1_u64..=3).prop_map(Lane)
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        4 => (lane(), 1_u64..6).prop_map(|(lane, count)| Verb::Store(lane, count)),
+        12 => vec(any::<usize>(), 1..12).prop_map(Verb::Steps),
+        2 => Just(Verb::Cut),
+        3 => Just(Verb::Reconnect),
+        1 => Just(Verb::CrashClient),
+        1 => Just(Verb::CrashServer),
+        1 => lane().prop_map(Verb::FailHandler),
+        1 => lane().prop_map(Verb::StumbleHandler),
+        1 => lane().prop_map(Verb::DelayHandler),
+        2 => lane().prop_map(Verb::HealHandler),
+        2 => (1_u64..2_000).prop_map(|length| Verb::Wait(Millis(length))),
+        1 => lane().prop_map(Verb::Expire),
+    ]
+}
+
+fn verbs() -> impl Strategy<Value = Vec<Verb>> {
+    vec(verb(), 1..60)
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    // A run has some 100 to 250 bytes: these are windows of less than a run, of a few, of many.
+    let bytes = || prop_oneof![Just(1), Just(300), Just(64 * 1024)];
+    (bytes(), bytes(), any::<bool>()).prop_map(|(window_bytes, budget_bytes, exactly_once)| {
+        // An inbox that allows one run of the longest kind beyond the window, and not a byte more.
+        let frame_bytes_max = 300;
+        Options { window_bytes, budget_bytes, frame_bytes_max, exactly_once, ..<_>::default() }
+    })
+}
+
+fn live_through(pair: &mut Pair, verbs: Vec<Verb>) {
+    for verb in verbs {
+        match verb {
+            Verb::Store(lane, count) => pair.store(lane, count),
+            Verb::Steps(choices) => {
+                for choice in choices {
+                    pair.step(choice);
+                }
+            }
+            Verb::Cut => pair.cut(),
+            Verb::Reconnect => pair.reconnect(),
+            Verb::CrashClient => pair.crash_client(),
+            Verb::CrashServer => pair.crash_server(),
+            Verb::FailHandler(lane) => pair.fail_handler(lane),
+            Verb::StumbleHandler(lane) => pair.stumble_handler(lane),
+            Verb::DelayHandler(lane) => pair.delay_handler(lane),
+            Verb::HealHandler(lane) => pair.heal_handler(lane),
+            Verb::Wait(length) => pair.wait(length),
+            Verb::Expire(lane) => pair.expire(lane),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(seeds_in("tests/delivery_model.regressions"))]
+
+    #[test]
+    fn every_packet_is_handled_in_order_whatever_happens(
+        options in options(),
+        verbs in verbs(),
+    ) {
+        let mut pair = Pair::new(options);
+        live_through(&mut pair, verbs);
+        pair.settle();
+        prop_assert_eq!(pair.client.rekeyed, 0, "one history was taken for two");
+        prop_assert_eq!(pair.server.ledger.refused, 0, "an attempt began where no cursor was");
+        prop_assert_eq!(pair.server.ledger.elsewhere, 0, "the ledger was behind its own acks");
+    }
+
+    #[test]
+    fn a_ledger_that_forgets_lanes_costs_duplicates_and_no_packet(
+        options in options(),
+        rounds in vec((verbs(), lane()), 1..4),
+    ) {
+        let mut pair = Pair::new(options);
+        for (verbs, forgotten) in rounds {
+            live_through(&mut pair, verbs);
+            pair.forget_lane(forgotten);
+        }
+        pair.settle();
+        prop_assert_eq!(pair.client.rekeyed, 0, "one history was taken for two");
+    }
+}

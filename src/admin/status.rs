@@ -1,0 +1,196 @@
+//! What observers may see of a client and of a server: status, readiness, and gauges for a scrape.
+
+use std::net::SocketAddr;
+
+use metrics::gauge;
+use paquebot_actors::link::LinkBoard;
+use paquebot_actors::listener::{ServerBoard, SessionFacts};
+use paquebot_actors::meters::ClientMeters;
+use paquebot_actors::source::Outlet;
+use paquebot_actors::{clock, link};
+use paquebot_protocol::{ClientId, LedgerId};
+use paquebot_store::{Identity, LaneState, Ledger, Spool};
+use serde::Serialize;
+
+/// Lanes that `status` lists; the busiest.
+const LANES_SHOWN_MAX: usize = 100;
+
+/// A client as observers see it.
+#[derive(Debug, Clone)]
+pub struct ClientView {
+    /// Its name.
+    pub id: ClientId,
+    /// Its spool, as it was opened.
+    pub identity: Identity,
+    /// Its store.
+    pub spool: Spool,
+    /// Where its connection stands.
+    pub board: LinkBoard,
+    /// What it counts.
+    pub meters: ClientMeters,
+    /// The way in for packets that come through the admin socket.
+    pub outlet: Outlet,
+}
+
+/// A server as observers see it.
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// Its ledger.
+    pub ledger: LedgerId,
+    /// Its store.
+    pub store: Ledger,
+    /// Who is connected.
+    pub board: ServerBoard,
+    /// Where it listens.
+    pub listening: SocketAddr,
+    /// What it has.
+    pub handlers: Vec<HandlerView>,
+}
+
+/// A handler as observers see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct HandlerView {
+    /// Its name.
+    pub name: String,
+    /// What it takes.
+    pub targets: Vec<String>,
+}
+
+/// The client's part of `/v1/status`.
+#[derive(Debug, Serialize)]
+pub struct ClientStatus {
+    id: String,
+    spool: String,
+    replaces: Option<String>,
+    opened: u64,
+    connection: ConnectionStatus,
+    pending_packets: u64,
+    pending_bytes: u64,
+    spool_file_bytes: u64,
+    spool_max_bytes: u64,
+    spool_segments: usize,
+    failed: Option<String>,
+    lanes: Vec<LaneStatus>,
+    lanes_total: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ConnectionStatus {
+    state: &'static str,
+    server: String,
+    since: String,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LaneStatus {
+    lane: u64,
+    target: String,
+    acked_through: u64,
+    next: u64,
+    pending_packets: u64,
+    pending_bytes: u64,
+    dead_lettered: u64,
+}
+
+/// The server's part of `/v1/status`.
+#[derive(Debug, Serialize)]
+pub struct ServerStatus {
+    ledger: String,
+    listening: String,
+    clients: Vec<SessionFacts>,
+    handlers: Vec<HandlerView>,
+    dead_letters: u64,
+    dead_letters_bytes: u64,
+    ledger_file_bytes: u64,
+    failed: Option<String>,
+}
+
+impl ClientView {
+    /// Everything about the client.
+    #[must_use]
+    pub fn status(&self) -> ClientStatus {
+        let spool = self.spool.status();
+        let mut lanes = self.spool.lane_states();
+        let lanes_total = lanes.len();
+        lanes.sort_by_key(|lane| std::cmp::Reverse((lane.pending_packets, lane.next)));
+        lanes.truncate(LANES_SHOWN_MAX);
+        let link::LinkState { state, server, since_ms, last_error } = self.board.read();
+        let since = clock::rfc3339(since_ms);
+        ClientStatus {
+            id: self.id.to_string(),
+            spool: self.identity.spool.to_string(),
+            replaces: self.identity.replaces.map(|spool| spool.to_string()),
+            opened: self.identity.opened,
+            connection: ConnectionStatus { state, server, since, last_error },
+            pending_packets: spool.pending_packets,
+            pending_bytes: spool.pending_bytes,
+            spool_file_bytes: spool.file_bytes,
+            spool_max_bytes: spool.max_bytes,
+            spool_segments: spool.segments,
+            failed: spool.failed,
+            lanes: lanes.into_iter().map(LaneStatus::from).collect(),
+            lanes_total,
+        }
+    }
+
+    /// Why the client is not ready, in a word.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.spool.status().failed.map(|_| "store-failed")
+    }
+
+    /// Brings gauges up to date.
+    pub fn sample(&self) {
+        self.meters.sample(&self.spool.status(), &self.spool.lane_states());
+    }
+}
+
+impl ServerView {
+    /// Everything about the server.
+    #[must_use]
+    pub fn status(&self) -> ServerStatus {
+        let ledger = self.store.status();
+        ServerStatus {
+            ledger: self.ledger.to_string(),
+            listening: self.listening.to_string(),
+            clients: self.board.read(),
+            handlers: self.handlers.clone(),
+            dead_letters: ledger.dead_letters,
+            dead_letters_bytes: ledger.dead_letters_bytes,
+            ledger_file_bytes: ledger.file_bytes,
+            failed: ledger.failed,
+        }
+    }
+
+    /// Why the server is not ready, in a word.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        self.store.status().failed.map(|_| "ledger-failed")
+    }
+
+    /// Brings gauges up to date.
+    pub fn sample(&self) {
+        let ledger = self.store.status();
+        // Only packets without a handler become dead letters in this version.
+        let handler = paquebot_actors::handler::DeadLetterUnknown::NAME;
+        gauge!("paquebot_server_dead_letters", "handler" => handler)
+            .set(ledger.dead_letters as f64);
+        gauge!("paquebot_server_dead_letters_bytes", "handler" => handler)
+            .set(ledger.dead_letters_bytes as f64);
+    }
+}
+
+impl From<LaneState> for LaneStatus {
+    fn from(state: LaneState) -> Self {
+        Self {
+            lane: state.lane.0,
+            target: state.target.to_string(),
+            acked_through: state.acked_through.0,
+            next: state.next.0,
+            pending_packets: state.pending_packets,
+            pending_bytes: state.pending_bytes,
+            dead_lettered: state.totals.dead_lettered,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+
+/// A store-and-forward broker: stored means stored, acknowledged means handled.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the parts that the config has: a client, a server, or both
+    Run(ConfigArgs),
+    /// Check the config and say what it guarantees
+    #[command(alias = "validate")]
+    Check {
+        /// Where the config is.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// End with 78 when there are warnings, too
+        #[arg(long)]
+        deny_warnings: bool,
+    },
+    /// Hand a packet to the client on this machine
+    Send(SendArgs),
+    /// Show how a running process is
+    Status {
+        /// Where the config is.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure a real client and server on this machine
+    Bench(BenchArgs),
+    /// A process that `bench` starts.
+    #[command(hide = true)]
+    BenchPart(BenchPart),
+}
+
+/// Where the config is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The config file [default: $PAQUEBOT_CONFIG, ./config.toml, /etc/paquebot/config.toml]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// What to send.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The target id
+    pub target: String,
+    /// The data: text, @FILE, or - for standard input (the default); @@x is the text @x
+    pub data: Option<String>,
+    /// Send each line as a packet of its own
+    #[arg(long)]
+    pub lines: bool,
+    /// A header of the packet; may be repeated
+    #[arg(long = "header", value_name = "K=V")]
+    pub headers: Vec<String>,
+    /// The media type of the data
+    #[arg(long, value_name = "TYPE")]
+    pub content_type: Option<String>,
+    /// What to wait for
+    #[arg(long, value_enum, default_value_t = Wait::Stored)]
+    pub wait: Wait,
+    /// How long to wait
+    #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
+    pub timeout: Duration,
+    /// Where the config of the client is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The client's door: unix:/path or http://host:port [default: from the config]
+    #[arg(long, env = "PAQUEBOT_CLIENT", value_name = "ADDRESS")]
+    pub client: Option<String>,
+}
+
+/// What `send` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Wait {
+    /// Durable on this machine.
+    Stored,
+    /// Handled at the server.
+    Handled,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Args)]
+pub struct BenchArgs {
+    /// How many packets
+    #[arg(long, default_value_t = 1_000_000)]
+    pub packets: u64,
+    /// The length of each, in bytes
+    #[arg(long, default_value_t = 256, value_name = "BYTES")]
+    pub size: usize,
+    /// Packets under way at once: made and not yet handled
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    pub in_flight: u64,
+    /// Targets that are sent to in turn
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub targets: u64,
+    /// What handles the packets
+    #[arg(long, value_enum, default_value_t = BenchHandler::Discard)]
+    pub handler: BenchHandler,
+    /// Also run the plainest possible pipe with the same durability, alternately, and show the ratio
+    #[arg(long)]
+    pub ideal: bool,
+    /// How often to run; figures are medians
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub runs: usize,
+    /// Where to put the stores [default: a new directory under the current one]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The handlers that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchHandler {
+    /// Keeps nothing.
+    Discard,
+    /// Writes ndjson, exactly once.
+    File,
+}
+
+/// The processes of a measurement.
+#[derive(Debug, Args)]
+pub struct BenchPart {
+    /// Which one.
+    #[command(subcommand)]
+    pub part: Part,
+}
+
+/// The processes of a measurement.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// A client with the source `library`.
+    Client {
+        /// Its config.
+        #[arg(long)]
+        config: PathBuf,
+        /// What it sends.
+        #[command(flatten)]
+        load: LoadArgs,
+    },
+    /// The sending side of the ideal pipe.
+    IdealSender {
+        /// Where the receiver is.
+        #[arg(long)]
+        to: SocketAddr,
+        /// The file that it appends to.
+        #[arg(long)]
+        file: PathBuf,
+        /// What it sends.
+        #[command(flatten)]
+        load: LoadArgs,
+    },
+    /// The receiving side of the ideal pipe.
+    IdealReceiver {
+        /// The file that it appends to.
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+/// What a measured process sends.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct LoadArgs {
+    /// How many packets.
+    #[arg(long)]
+    pub packets: u64,
+    /// How long each is.
+    #[arg(long)]
+    pub size: usize,
+    /// How many are under way at once.
+    #[arg(long)]
+    pub in_flight: u64,
+    /// How many targets there are.
+    #[arg(long)]
+    pub targets: u64,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,182 @@
+//! What a config promises, in plain words, for `paquebot check`.
+//!
+//! Decides how each route's guarantee is told: what "stored" means at each source, what "handled"
+//! means at each handler, and what limits hold. Never decides the guarantees: they are the rules
+//! R1–R12 of the design, of which R1, R3, R4, R5 and R9 are told here.
+
+use std::fmt::Write as _;
+
+use super::address::Reach;
+use super::client::Client;
+use super::duration::duration_in_words;
+use super::handler::{FileFormat, Handler, HandlerKind};
+use super::retry::RetryPolicy;
+use super::server::{Server, UnknownTarget};
+use super::size::size_in_words;
+use super::source::{Source, SourceKind};
+use super::spool::{Spool, WhenFull};
+use super::{Admin, Config, Metrics, Problems};
+
+/// Tells what a valid config does, for people. `warnings` are counted; show them beside it.
+#[must_use]
+pub fn report(config: &Config, warnings: &Problems) -> String {
+    let mut report = Report::default();
+    let beside = match warnings.len() {
+        0 => String::new(),
+        1 => ", with 1 warning".to_owned(),
+        more => format!(", with {more} warnings"),
+    };
+    report.line(0, &format!("{} is valid{beside}", config.path.display()));
+    if let Some(client) = &config.client {
+        tell_client(&mut report, client);
+    }
+    if let Some(server) = &config.server {
+        tell_server(&mut report, server);
+    }
+    tell_admin(&mut report, config.admin.as_ref(), config.metrics);
+    report.text
+}
+
+/// Lines of text, the deeper the more detailed.
+#[derive(Debug, Default)]
+struct Report {
+    text: String,
+}
+
+impl Report {
+    fn title(&mut self, text: &str) {
+        self.text.push('\n');
+        self.line(0, text);
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(self.text, "{:indent$}{text}", "", indent = depth * 2);
+    }
+}
+
+fn tell_client(report: &mut Report, client: &Client) {
+    report.title(&format!(
+        "client {}, which keeps its spool in {}",
+        client.id,
+        client.data_dir.display()
+    ));
+    if client.sources.is_empty() {
+        report.line(1, "no source: packets only come from the command `send`");
+    }
+    for source in &client.sources {
+        tell_source(report, source);
+    }
+    let Spool { max_bytes, when_full, max_lanes } = client.spool;
+    report.line(
+        1,
+        "packets are kept: until acked, which means handled or a dead letter; none expires",
+    );
+    let (full, most) = (told_when_full(when_full), size_in_words(max_bytes));
+    report
+        .line(1, &format!("spool full ({most} of real file bytes, or {max_lanes} lanes): {full}"));
+    let packet = size_in_words(client.max_packet_bytes);
+    report.line(1, &format!("packet larger than {packet}: refused before it is stored"));
+    let servers: Vec<_> = client.servers.iter().map(ToString::to_string).collect();
+    report.line(1, &format!("sent to: {}, tried in turn, without TLS", servers.join(", ")));
+    let (ping, silence) = (duration_in_words(client.ping), duration_in_words(client.silence));
+    report.line(1, &format!("silent peer: asked after {ping}, dead after {silence}"));
+    report.line(1, &format!("connection lost: {}", told_tries(client.reconnect)));
+}
+
+fn tell_source(report: &mut Report, source: &Source) {
+    let SourceKind::Http { listen, max_connections, allow_origins } = &source.kind;
+    report.line(1, &format!("source {}: http on {listen}", source.name));
+    report.line(2, "\"stored\" is said after the fsync that covers the packet");
+    let who = match listen.reach() {
+        Reach::Machine => "from this machine only",
+        Reach::Network => "FROM ANYONE on the network: no token, no TLS",
+    };
+    report.line(2, &format!("requests: {who}; at most {max_connections} connections"));
+    if !allow_origins.is_empty() {
+        report.line(2, &format!("web pages that may send: {}", allow_origins.join(", ")));
+    }
+}
+
+fn tell_server(report: &mut Report, server: &Server) {
+    let (listen, folder) = (&server.listen, server.data_dir.display());
+    report.title(&format!("server on {listen}, which keeps its ledger in {folder}"));
+    for handler in &server.handlers {
+        tell_handler(report, handler);
+    }
+    let unknown = match server.unknown_target {
+        UnknownTarget::DeadLetter => {
+            "a dead letter, kept in the ledger until someone replays or discards it"
+        }
+        UnknownTarget::Hold => "held in its client's spool until there is a handler for it",
+    };
+    report.line(1, &format!("any other target: {unknown}"));
+    let packet = size_in_words(server.max_packet_bytes);
+    report.line(1, &format!("packet larger than {packet}: a dead letter on its client"));
+    let (connections, memory) = (server.max_connections, size_in_words(server.memory));
+    report.line(1, &format!("limits: {connections} connections, {memory} of memory for packets"));
+    report.line(
+        1,
+        &format!(
+            "clients: {}",
+            match listen.reach() {
+                Reach::Machine => "from this machine only",
+                Reach::Network => "ANYONE on the network (insecure): no TLS, no authentication",
+            }
+        ),
+    );
+}
+
+fn tell_handler(report: &mut Report, handler: &Handler) {
+    let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
+    let kind = match &handler.kind {
+        HandlerKind::File { path, .. } => format!("file {}", path.display()),
+        HandlerKind::Discard => "discard".to_owned(),
+    };
+    report.line(1, &format!("{} -> handler {}: {kind}", targets.join(", "), handler.name));
+    report.line(
+        2,
+        match handler.kind {
+            HandlerKind::File { format: FileFormat::Ndjson, .. } => {
+                "exactly once: each packet's line is in the file once, in order per lane, through \
+             crashes of both sides"
+            }
+            HandlerKind::File { format: FileFormat::Raw, .. } => {
+                "exactly once: each packet's data is in the file once, in order per lane, through \
+             crashes of both sides"
+            }
+            HandlerKind::Discard => "handled means received: nothing is kept",
+        },
+    );
+    report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
+}
+
+fn tell_admin(report: &mut Report, admin: Option<&Admin>, metrics: Metrics) {
+    report.title("admin");
+    report.line(1, "commands: through admin.sock in each data_dir, by its owner only");
+    if let Some(Admin { listen }) = admin {
+        report.line(
+            1,
+            &match listen.reach() {
+                Reach::Machine => format!("http on {listen}: everything, from this machine only"),
+                Reach::Network => format!(
+                    "http on {listen}: /metrics, /healthz and /readyz, FOR ANYONE on the network; \
+                 the rest is only served on admin.sock"
+                ),
+            },
+        );
+    }
+    let most = metrics.max_targets;
+    report.line(1, &format!("metrics: {most} targets, further ones count under _other"));
+}
+
+fn told_when_full(when_full: WhenFull) -> &'static str {
+    match when_full {
+        WhenFull::Reject => "new packets are refused, those stored stay",
+    }
+}
+
+fn told_tries(policy: RetryPolicy) -> String {
+    let (initial, max) = (duration_in_words(policy.initial), duration_in_words(policy.max));
+    format!("tried again, after at most {initial} at first and {max} later, until it works")
+}

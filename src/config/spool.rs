@@ -1,0 +1,68 @@
+//! `[client.spool]`: how much a client keeps, and what happens when that is full.
+//!
+//! Decides limits. Never decides how files are laid out.
+
+use std::ops::RangeInclusive;
+
+use super::kind;
+use super::loading::Reported;
+use super::problem::Fault;
+use super::section::Section;
+use super::size::size_in_words;
+
+const MAX_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+/// Below this a file's next doubling and the headroom for cleaning up leave no room for packets.
+const MAX_BYTES: RangeInclusive<u64> = 16 * 1024 * 1024..=u64::MAX;
+const MAX_LANES_DEFAULT: u64 = 100_000;
+/// The lane table is rewritten as lanes move, so it has to stay small against the spool.
+const MAX_LANES: RangeInclusive<u64> = 1..=10_000_000;
+/// A lane may take half of the spool, and a file may have to double: that leaves room for one.
+const LARGEST_PACKETS_MIN: u64 = 4;
+/// What can be done when it is full, in this version and in later ones.
+const POLICIES: [(&str, WhenFull); 1] = [("reject", WhenFull::Reject)];
+const POLICIES_LATER: [&str; 2] = ["block", "drop-oldest"];
+
+/// The bounds of a client's durable store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Spool {
+    /// The most bytes of real files.
+    pub max_bytes: u64,
+    /// What happens to a packet for which there is no room.
+    pub when_full: WhenFull,
+    /// The most lanes.
+    pub max_lanes: u64,
+}
+
+/// What happens to a packet for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It is refused, and its sender hears so.
+    Reject,
+}
+
+impl Spool {
+    /// Reads the table; `max_packet_bytes` is what a single packet may take.
+    pub(super) fn read(
+        mut section: Section<'_>,
+        max_packet_bytes: Result<u64, Reported>,
+    ) -> Result<Self, Reported> {
+        let max_bytes = section.optional("max_bytes", &kind::size(MAX_BYTES), MAX_BYTES_DEFAULT);
+        let when_full = section.optional(
+            "when_full",
+            &kind::choice(&POLICIES, &POLICIES_LATER),
+            WhenFull::Reject,
+        );
+        let max_lanes = section.optional("max_lanes", &kind::count(MAX_LANES), MAX_LANES_DEFAULT);
+        if let (Ok(max_bytes), Ok(packet)) = (max_bytes, max_packet_bytes)
+            && max_bytes / LARGEST_PACKETS_MIN < packet
+        {
+            let found = size_in_words(max_bytes);
+            let fault = Fault::TightSpool { found, packets: LARGEST_PACKETS_MIN };
+            let help = "make `client.spool.max_bytes` larger or `client.max_packet_bytes` smaller";
+            section.warn("max_bytes", fault, help);
+        }
+        section.finish();
+        Ok(Self { max_bytes: max_bytes?, when_full: when_full?, max_lanes: max_lanes? })
+    }
+}

@@ -1,0 +1,16 @@
+//! Paquebot, composed: command line, config, wiring, the admin side and telemetry.
+//!
+//! Nothing here decides what happens to a packet: that is the law's (`protocol`), kept by `store`
+//! and lived by `actors`. This room starts them in order, shows how they are, and stops them.
+
+pub mod admin;
+pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod door;
+pub mod exit;
+pub mod run;
+pub mod send;
+pub mod status;
+pub mod telemetry;
+pub mod wiring;

@@ -1,0 +1,37 @@
+//! The program: arguments in, an exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use paquebot::cli::{Cli, Command};
+use paquebot::exit::{Code, Failure};
+use paquebot::{bench, run, send, status};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Code::Usage as u8 } else { 0 };
+            // Nowhere is left to report a failure to print to.
+            drop(error.print());
+            return code.into();
+        }
+    };
+    let done: Result<(), Failure> = match cli.command {
+        Command::Run(config) => run::run(&config),
+        Command::Check { config, deny_warnings } => run::check(&config, deny_warnings),
+        Command::Send(args) => send::send(&args),
+        Command::Status { config, json } => status::status(&config, json),
+        Command::Bench(args) => bench::bench(&args),
+        Command::BenchPart(part) => bench::part(part.part),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("{}", failure.message.trim_end());
+            }
+            (failure.code as u8).into()
+        }
+    }
+}

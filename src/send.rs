@@ -1,0 +1,146 @@
+//! The command `send`: a packet from the command line or standard input.
+
+use std::io::{BufRead, Read, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request};
+use paquebot_protocol::TargetId;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::cli::{SendArgs, Wait};
+use crate::config::duration_in_words;
+use crate::door::{Answer, Door};
+use crate::exit::{Code, Failure};
+use crate::run;
+
+/// The longest wait for "stored", beyond what the process itself allows.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// Hands over a packet, or each line as one, and prints the ids.
+///
+/// # Errors
+/// When the data cannot be read, no client is there, or it does not take the packet.
+pub fn send(args: &SendArgs) -> Result<(), Failure> {
+    let target: TargetId =
+        args.target.parse().map_err(Failure::of(Code::Usage, "target"))?;
+    let door = match &args.client {
+        Some(address) => Door::parse(address)?,
+        None => Door::of_client(&run::load(&args.config)?.config)?,
+    };
+    let mut input = Input::of(args.data.as_deref())?;
+    if !args.lines {
+        return send_one(args, &target, &door, input.whole()?);
+    }
+    while let Some(line) = input.line()? {
+        send_one(args, &target, &door, line)?;
+    }
+    Ok(())
+}
+
+fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> Result<(), Failure> {
+    let encoded = utf8_percent_encode(target.as_str(), NON_ALPHANUMERIC);
+    let mut path = format!("/v1/packets/{encoded}");
+    if args.wait == Wait::Handled {
+        let timeout = duration_in_words(args.timeout).replace(' ', "%20");
+        path.push_str(&format!("?wait=handled&timeout={timeout}"));
+    }
+    let mut request = Request::builder().method(Method::POST).uri(path).header("host", "paquebot");
+    if let Some(content_type) = &args.content_type {
+        request = request.header("content-type", content_type);
+    }
+    for header in &args.headers {
+        let (name, value) = header.split_once('=').ok_or_else(|| {
+            Failure::new(Code::Usage, format!("--header: expected NAME=VALUE, found {header:?}"))
+        })?;
+        request = request.header(format!("paquebot-header-{name}"), value);
+    }
+    let request = request.body(Full::new(Bytes::from(data)));
+    let request = request.map_err(Failure::of(Code::Usage, "the header or content type"))?;
+    let answer = door.ask(request, args.timeout.saturating_add(MARGIN))?;
+    let receipt = read(door, &answer)?;
+    let id = receipt.get("id").and_then(Value::as_str).unwrap_or_default();
+    let printed = writeln!(std::io::stdout(), "{id}");
+    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))?;
+    let state = receipt.get("state").and_then(Value::as_str);
+    if args.wait == Wait::Handled && state != Some("handled") {
+        let message = format!(
+            "stored, but not handled within {}: it will be sent on",
+            duration_in_words(args.timeout)
+        );
+        return Err(Failure::new(Code::TryLater, message));
+    }
+    Ok(())
+}
+
+fn read(door: &Door, answer: &Answer) -> Result<Value, Failure> {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    if answer.status.is_success() {
+        return Ok(body);
+    }
+    let detail = body.get("detail").and_then(Value::as_str);
+    let detail = detail.map_or_else(|| answer.status.to_string(), str::to_owned);
+    let code = match answer.status.as_u16() {
+        404 => Code::Unavailable,
+        429 | 503 => Code::TryLater,
+        500.. => Code::Internal,
+        _ => Code::Data,
+    };
+    let hint = if code == Code::Unavailable { " (is it a client?)" } else { "" };
+    Err(Failure::new(code, format!("{door} did not take the packet{hint}: {detail}")))
+}
+
+/// Where the data comes from.
+enum Input {
+    Text(Vec<u8>),
+    Reader(Box<dyn BufRead>),
+}
+
+impl Input {
+    fn of(data: Option<&str>) -> Result<Self, Failure> {
+        match data {
+            None | Some("-") => Ok(Self::Reader(Box::new(std::io::stdin().lock()))),
+            Some(text) => match text.strip_prefix('@') {
+                Some(text) if text.starts_with('@') => Ok(Self::Text(text.into())),
+                Some(path) => {
+                    let file = std::fs::File::open(path);
+                    let file = file.map_err(Failure::of(Code::Io, path))?;
+                    Ok(Self::Reader(Box::new(std::io::BufReader::new(file))))
+                }
+                None => Ok(Self::Text(text.into())),
+            },
+        }
+    }
+
+    fn whole(self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Reader(mut reader) => {
+                let mut data = Vec::new();
+                let read = reader.read_to_end(&mut data);
+                read.map_err(Failure::of(Code::Io, "reading the data failed"))?;
+                Ok(data)
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        if let Self::Text(text) = self {
+            let text = std::mem::take(text);
+            *self = Self::Reader(Box::new(std::io::Cursor::new(text)));
+        }
+        let Self::Reader(reader) = self else { return Ok(None) };
+        let mut line = Vec::new();
+        let read = reader.read_until(b'\n', &mut line);
+        read.map_err(Failure::of(Code::Io, "reading the data failed"))?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        if line.ends_with(b"\n") {
+            line.pop();
+        }
+        Ok(Some(line))
+    }
+}

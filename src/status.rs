@@ -1,0 +1,134 @@
+//! The command `status`: how a running process is.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use serde_json::Value;
+
+use crate::cli::ConfigArgs;
+use crate::config::size_in_words;
+use crate::door::Door;
+use crate::exit::{Code, Failure};
+use crate::run;
+
+/// A process that lives answers at once.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The variable that names another process than the config's.
+const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
+
+/// Lanes that are shown to people; JSON has more.
+const LANES_SHOWN_MAX: usize = 20;
+
+/// Asks the process and prints its answer.
+///
+/// # Errors
+/// When no process is there.
+pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
+    let door = match std::env::var(ADMIN_VARIABLE) {
+        Ok(address) if !address.is_empty() => Door::parse(&address)?,
+        _ => {
+            let config = run::load(args)?.config;
+            Door::of_process(&config).ok_or_else(|| Failure::new(Code::Config, "no part to ask"))?
+        }
+    };
+    let request = Request::builder().uri("/v1/status").header("host", "paquebot");
+    let request = request.body(Full::new(Bytes::new()));
+    let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
+    let answer = door.ask(request, ANSWER)?;
+    if !answer.status.is_success() {
+        let message = format!("{door} answered {}", answer.status);
+        return Err(Failure::new(Code::Unavailable, message));
+    }
+    let status: Value = serde_json::from_slice(&answer.body)
+        .map_err(Failure::of(Code::Internal, "the answer cannot be read"))?;
+    if json {
+        println!("{status:#}");
+    } else {
+        print!("{}", in_words(&status));
+    }
+    Ok(())
+}
+
+fn in_words(status: &Value) -> String {
+    let mut out = String::new();
+    for part in [client_in_words(status), server_in_words(status)].into_iter().flatten() {
+        out.push_str(&part);
+    }
+    out
+}
+
+fn client_in_words(status: &Value) -> Option<String> {
+    let client = status.get("client").filter(|client| client.is_object())?;
+    let link = client.get("connection")?;
+    let mut out = format!(
+        "client {}   spool {}\n  connection  {} {} since {}\n  waiting     {} packets, {}\n  \
+         spool       {} of {} on disk\n",
+        text(client, "id"),
+        text(client, "spool"),
+        text(link, "state"),
+        text(link, "server"),
+        text(link, "since"),
+        number(client, "pending_packets"),
+        size(client, "pending_bytes"),
+        size(client, "spool_file_bytes"),
+        size(client, "spool_max_bytes"),
+    );
+    add_line(&mut out, "last error", link, "last_error");
+    add_line(&mut out, "failed", client, "failed");
+    let lanes = client.get("lanes").and_then(Value::as_array)?;
+    let waiting = lanes.iter().filter(|lane| number(lane, "pending_packets") > 0);
+    for lane in waiting.take(LANES_SHOWN_MAX) {
+        let (target, packets) = (text(lane, "target"), number(lane, "pending_packets"));
+        writeln!(out, "  lane        {packets} packets waiting for {target}").ok()?;
+    }
+    Some(out)
+}
+
+fn server_in_words(status: &Value) -> Option<String> {
+    let server = status.get("server").filter(|server| server.is_object())?;
+    let mut out = format!(
+        "server {}   ledger {}\n  dead letters  {}\n",
+        text(server, "listening"),
+        text(server, "ledger"),
+        number(server, "dead_letters"),
+    );
+    add_line(&mut out, "failed", server, "failed");
+    for client in server.get("clients").and_then(Value::as_array)? {
+        let (client, address) = (text(client, "client"), text(client, "address"));
+        writeln!(out, "  client        {client} at {address}").ok()?;
+    }
+    for handler in server.get("handlers").and_then(Value::as_array)? {
+        let targets: Vec<_> = handler.get("targets")?.as_array()?.iter().collect();
+        let targets = targets.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+        writeln!(out, "  handler       {} takes {targets}", text(handler, "name")).ok()?;
+    }
+    Some(out)
+}
+
+fn add_line(out: &mut String, label: &str, of: &Value, key: &str) {
+    if let Some(value) = of.get(key).and_then(Value::as_str) {
+        out.push_str(&format!("  {label:<11} {value}\n"));
+    }
+}
+
+fn text<'a>(of: &'a Value, key: &str) -> &'a str {
+    of.get(key).and_then(Value::as_str).unwrap_or("-")
+}
+
+fn number(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn size(of: &Value, key: &str) -> String {
+    let bytes = number(of, key);
+    // Below a KiB and for exact multiples the exact form reads best; otherwise one decimal does.
+    match bytes {
+        0..1024 => size_in_words(bytes),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}

@@ -1,0 +1,218 @@
+//! The client's part: spool, persistence, connection, sources, in this order; stopped the other way.
+
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Recipient};
+use actix_rt::{Arbiter, ArbiterHandle};
+use paquebot_actors::connection::{
+    Connection, ConnectionOptions, ConnectionPorts, Hangup, StoredRuns,
+};
+use paquebot_actors::link::LinkBoard;
+use paquebot_actors::meters::{ClientMeters, CommitMeters};
+use paquebot_actors::permit::Purse;
+use paquebot_actors::persistence::Persistence;
+use paquebot_actors::receipts::Receipts;
+use paquebot_actors::source::{HttpListener, HttpOptions, HttpSource, Outlet, StopSource};
+use paquebot_store::{Committed, FileDisk, Identity, OpenError, Opened, Spool, SpoolOptions};
+
+use super::step;
+use crate::admin::ClientView;
+use crate::config::{self, Listen, SourceKind};
+use crate::exit::{Code, Failure};
+
+/// Packets on their way from the sources to the disk.
+const SOURCE_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long the connection may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The running client.
+#[derive(Debug)]
+pub struct ClientPart {
+    spool: Spool,
+    connection: Addr<Connection>,
+    sources: Vec<(String, Addr<HttpSource>)>,
+    memory: Purse,
+    outlet: Outlet,
+    view: ClientView,
+    sources_arbiter: ArbiterHandle,
+}
+
+impl ClientPart {
+    /// Opens the spool and starts everything above it.
+    ///
+    /// # Errors
+    /// When the spool cannot be opened or a source's address not be bound.
+    pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
+        let link: Arc<OnceLock<Recipient<StoredRuns>>> = Arc::default();
+        let (spool, opened) = open(config, Arc::clone(&link))?;
+        let Opened { identity, lanes, .. } = opened;
+        announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
+        let arbiter = Arbiter::new().handle();
+        let receipts = Receipts::default();
+        let door = Persistence::new(spool.clone(), receipts);
+        let persistence = Persistence::start_in_arbiter(&arbiter, |_| door);
+        let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
+        let (meters, board) = (ClientMeters::new(targets_max), LinkBoard::default());
+        let options = ConnectionOptions {
+            client: config.id.clone(),
+            servers: config.servers.iter().map(ToString::to_string).collect(),
+            ping: config.ping,
+            silence: config.silence,
+            reconnect_initial: config.reconnect.initial,
+            reconnect_max: config.reconnect.max,
+        };
+        let ports = ConnectionPorts {
+            read: persistence.clone().recipient(),
+            prove: persistence.clone().recipient(),
+            drop_through: persistence.clone().recipient(),
+            rekey: persistence.clone().recipient(),
+        };
+        let connection =
+            Connection::new(options, ports, identity, lanes, meters.clone(), board.clone());
+        let connection = Connection::start_in_arbiter(&arbiter, |_| connection);
+        // The cell is empty until here and filled once.
+        drop(link.set(connection.clone().recipient()));
+        let memory = Purse::new(SOURCE_MEMORY_BYTES);
+        let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
+        let outlet = Outlet::new(persistence.recipient(), memory.clone(), packet_bytes_max);
+        let view = ClientView {
+            id: config.id.clone(),
+            identity,
+            spool: spool.clone(),
+            board,
+            meters,
+            outlet: outlet.clone(),
+        };
+        let sources_arbiter = Arbiter::new().handle();
+        let sources = Vec::new();
+        let mut part = Self { spool, connection, sources, memory, outlet, view, sources_arbiter };
+        for source in &config.sources {
+            part.start_source(source)?;
+        }
+        Ok(part)
+    }
+
+    /// What observers may see.
+    #[must_use]
+    pub fn view(&self) -> ClientView {
+        self.view.clone()
+    }
+
+    /// The way in for packets from within the process.
+    #[must_use]
+    pub fn outlet(&self) -> Outlet {
+        self.outlet.clone()
+    }
+
+    /// The spool, for measurements.
+    #[must_use]
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    fn start_source(&mut self, source: &config::Source) -> Result<(), Failure> {
+        let SourceKind::Http { listen, max_connections, allow_origins } = &source.kind;
+        let connections_max = usize::try_from(*max_connections).unwrap_or(usize::MAX);
+        let doing = format!("source {}: listening on {listen} failed", source.name);
+        let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
+        let listener = match listen {
+            Listen::Tcp(address) => {
+                let socket = TcpListener::bind((address.host(), address.port())).map_err(failed())?;
+                HttpListener::Tcp(socket, connections_max)
+            }
+            Listen::Unix(path) => {
+                HttpListener::Unix(bind_unix(path).map_err(failed())?, connections_max)
+            }
+        };
+        let options = HttpOptions {
+            name: source.name.clone(),
+            allow_origins: allow_origins.clone(),
+            parse_duration,
+        };
+        let actor = HttpSource::start(options, listener, self.outlet.clone()).map_err(failed())?;
+        let address = HttpSource::start_in_arbiter(&self.sources_arbiter, |_| actor);
+        tracing::info!(source = source.name, listen = %listen, "takes packets over HTTP");
+        self.sources.push((source.name.clone(), address));
+        Ok(())
+    }
+
+    /// No new input, the last commit answered, goodbye said, the spool closed.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        for (name, source) in self.sources {
+            let stopped = step("sources answer what they have", source.send(StopSource)).await;
+            tracing::debug!(source = name, ?stopped, "source stopped");
+        }
+        step("packets reach the disk", self.memory.drained()).await;
+        step("the connection says goodbye", self.connection.send(Hangup)).await;
+        let gone = async {
+            while self.connection.connected() {
+                actix_rt::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // A server that does not read the goodbye sees the end of the connection.
+        drop(actix_rt::time::timeout(FAREWELL, gone).await);
+        let spool = self.spool;
+        let closed = step("the spool closes", actix_rt::task::spawn_blocking(move || spool.close()));
+        match closed.await {
+            Some(Ok(Err(why))) => {
+                Err(Failure::new(Code::Io, format!("closing the spool failed: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn open(
+    config: &config::Client,
+    link: Arc<OnceLock<Recipient<StoredRuns>>>,
+) -> Result<(Spool, Opened), Failure> {
+    let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
+    let options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
+    let commits = CommitMeters::new("spool");
+    let on_commit = move |committed: Committed| {
+        commits.committed(committed.took, committed.packets);
+        if let Some(connection) = link.get() {
+            connection.do_send(StoredRuns(committed.runs));
+        }
+    };
+    Spool::open(options, Arc::new(FileDisk), Box::new(on_commit)).map_err(|error| store_failure(&error))
+}
+
+/// A store that cannot be opened, with the exit code that fits.
+pub(super) fn store_failure(error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Locked { .. } => Code::TryLater,
+        OpenError::Io { .. } => Code::Io,
+        _ => Code::Data,
+    };
+    Failure::new(code, error.to_string())
+}
+
+fn announce(config: &config::Client, identity: &Identity, pending: u64) {
+    tracing::info!(
+        client = %config.id, spool = %identity.spool, opened = identity.opened, pending,
+        data_dir = %config.data_dir.display(), max_bytes = config.spool.max_bytes,
+        "client: packets are stored here"
+    );
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// Binds a Unix socket; one that a killed process left behind is replaced.
+pub(crate) fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
+    use std::os::unix::net::UnixStream;
+    if path.exists() && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    UnixListener::bind(path)
+}

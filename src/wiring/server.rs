@@ -1,0 +1,213 @@
+//! The server's part: ledger, handlers, router, listener, in this order; stopped the other way.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Recipient};
+use actix_rt::{Arbiter, ArbiterHandle};
+use paquebot_actors::handler::{
+    DeadLetterUnknown, Discard, FileFormat, FileHandler, FileOptions, FinishFile, Handle,
+    HandlerMeters,
+};
+use paquebot_actors::ledger::{Ledger, Record};
+use paquebot_actors::listener::{Listener, Seats, ServerBoard, Shut};
+use paquebot_actors::permit::Purse;
+use paquebot_actors::router::{Router, UnknownTarget};
+use paquebot_actors::session::{SessionOptions, SessionPorts};
+use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
+use paquebot_protocol::frame::Limits;
+use paquebot_protocol::route::RouteTable;
+use paquebot_store::{FileDisk, Ledger as Store, LedgerOpened, LedgerOptions};
+
+use super::client::store_failure;
+use super::step;
+use crate::admin::{HandlerView, ServerView};
+use crate::config::{self, HandlerKind};
+use crate::exit::{Code, Failure};
+
+/// Threads for sessions; the first one also has the router and the ledger's door.
+const SESSION_THREADS_MAX: usize = 4;
+
+/// The longest run that a client makes of small packets, with room for what is around it.
+const RUN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// One lane may have this share of the memory for packets in flight, within bounds.
+const LANE_SHARE: u64 = 32;
+const LANE_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=8 * 1024 * 1024;
+
+/// One connection may have this share.
+const CONNECTION_SHARE: u64 = 8;
+
+/// Lanes that one client may have open.
+const LANES_MAX: u32 = 100_000;
+
+/// The running server.
+#[derive(Debug)]
+pub struct ServerPart {
+    store: Store,
+    listener: Addr<Listener>,
+    seats: Seats,
+    files: Vec<Addr<FileHandler>>,
+    view: ServerView,
+}
+
+impl ServerPart {
+    /// Opens the ledger and starts everything above it; handlers are up before anyone may connect.
+    ///
+    /// # Errors
+    /// When the ledger cannot be opened, a handler's file not be used, or the address not be bound.
+    pub fn start(config: &config::Server) -> Result<Self, Failure> {
+        let disk = Arc::new(FileDisk);
+        let options = LedgerOptions { dir: config.data_dir.clone() };
+        let (store, opened) = Store::open(options, disk).map_err(|error| store_failure(&error))?;
+        tracing::info!(ledger = %opened.ledger, data_dir = %config.data_dir.display(),
+            "server: outcomes are recorded here");
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let arbiters: Vec<ArbiterHandle> =
+            (0..threads.clamp(1, SESSION_THREADS_MAX)).map(|_| Arbiter::new().handle()).collect();
+        let Some(first) = arbiters.first() else {
+            return Err(Failure::new(Code::Internal, "no thread for the server"));
+        };
+        let door = Ledger::new(store.clone(), opened.ledger);
+        let ledger = Ledger::start_in_arbiter(first, |_| door);
+        let mut house = House { store: &store, opened: &opened, first, record: ledger.clone().recipient(), files: Vec::new() };
+        let handlers = config.handlers.iter().map(|handler| house.handler(handler));
+        let handlers: Vec<Recipient<Handle>> = handlers.collect::<Result<_, _>>()?;
+        let unknown = house.unknown(config.unknown_target);
+        let files = house.files;
+        let table = RouteTable::new(config.handlers.iter().enumerate().flat_map(|(at, handler)| {
+            handler.targets.iter().map(move |pattern| (pattern.clone(), at))
+        }));
+        let router = Router::new(table, handlers, unknown);
+        let router = Router::start_in_arbiter(first, |_| router);
+        let address = (config.listen.host(), config.listen.port());
+        let doing = format!("server: listening on {} failed", config.listen);
+        let socket = TcpListener::bind(address).map_err(Failure::of(Code::Io, &doing))?;
+        let listening = socket.local_addr().map_err(Failure::of(Code::Io, &doing))?;
+        let ports = SessionPorts {
+            admit: ledger.clone().recipient(),
+            acquire: ledger.clone().recipient(),
+            release: ledger.clone().recipient(),
+            gone: ledger.clone().recipient(),
+            record: ledger.recipient(),
+            route: router.recipient(),
+        };
+        let (board, options) = (ServerBoard::default(), session_options(config));
+        let seats = Seats::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX));
+        let at_first = first.clone();
+        let listener =
+            Listener::new(socket, seats.clone(), options, ports, board.clone(), arbiters.clone());
+        let listener = Listener::start_in_arbiter(&at_first, |_| listener);
+        tracing::info!(listen = %listening, "server: takes clients");
+        let handlers = config.handlers.iter().map(|handler| HandlerView {
+            name: handler.name.clone(),
+            targets: handler.targets.iter().map(ToString::to_string).collect(),
+        });
+        let view = ServerView {
+            ledger: opened.ledger,
+            store: store.clone(),
+            board,
+            listening,
+            handlers: handlers.collect(),
+        };
+        Ok(Self { store, listener, seats, files, view })
+    }
+
+    /// What observers may see.
+    #[must_use]
+    pub fn view(&self) -> ServerView {
+        self.view.clone()
+    }
+
+    /// Nobody comes in any more, attempts end, files and the ledger are closed.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        step("sessions are told", self.listener.send(Shut)).await;
+        step("attempts end", self.seats.empty()).await;
+        for file in self.files {
+            step("handlers finish", file.send(FinishFile)).await;
+        }
+        let store = self.store;
+        let closed = step("the ledger closes", actix_rt::task::spawn_blocking(move || store.close()));
+        match closed.await {
+            Some(Ok(Err(why))) => {
+                Err(Failure::new(Code::Io, format!("closing the ledger failed: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What handlers are made with.
+struct House<'a> {
+    store: &'a Store,
+    opened: &'a LedgerOpened,
+    first: &'a ArbiterHandle,
+    record: Recipient<Record>,
+    files: Vec<Addr<FileHandler>>,
+}
+
+impl House<'_> {
+    fn handler(&mut self, handler: &config::Handler) -> Result<Recipient<Handle>, Failure> {
+        let (name, meters) = (&handler.name, self.meters(&handler.name));
+        let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
+        match &handler.kind {
+            HandlerKind::File { path, format } => {
+                let format = match format {
+                    config::FileFormat::Ndjson => FileFormat::Ndjson,
+                    config::FileFormat::Raw => FileFormat::Raw,
+                };
+                let options = FileOptions {
+                    name: name.clone(),
+                    path: path.clone(),
+                    format,
+                    retry_initial: handler.retry.initial,
+                    retry_max: handler.retry.max,
+                };
+                let (id, record) = (self.opened.ledger, self.record.clone());
+                let doing = format!("handler {name}");
+                let actor = FileHandler::open(options, self.store, id, record, meters)
+                    .map_err(Failure::of(Code::Io, &doing))?;
+                let address = FileHandler::start_in_arbiter(self.first, |_| actor);
+                self.files.push(address.clone());
+                tracing::info!(handler = name, ?targets, file = %path.display(), "handler: file");
+                Ok(address.recipient())
+            }
+            HandlerKind::Discard => {
+                let actor = Discard::new(name, self.record.clone(), meters);
+                tracing::info!(handler = name, ?targets, "handler: discard");
+                Ok(Discard::start_in_arbiter(self.first, |_| actor).recipient())
+            }
+        }
+    }
+
+    fn unknown(&self, policy: config::UnknownTarget) -> UnknownTarget {
+        if policy == config::UnknownTarget::Hold {
+            return UnknownTarget::Hold;
+        }
+        let meters = self.meters(DeadLetterUnknown::NAME);
+        let actor = DeadLetterUnknown::new(self.record.clone(), meters);
+        UnknownTarget::HandTo(DeadLetterUnknown::start_in_arbiter(self.first, |_| actor).recipient())
+    }
+
+    fn meters(&self, name: &str) -> HandlerMeters {
+        let known = self.opened.totals.iter().find(|(handler, _)| handler == name);
+        let totals = known.map(|(_, totals)| *totals).unwrap_or_default();
+        HandlerMeters::new(name, totals.handled, totals.dead_lettered)
+    }
+}
+
+fn session_options(config: &config::Server) -> SessionOptions {
+    let frame_bytes_max = config.max_packet_bytes.saturating_add(FRAME_OVERHEAD_BYTES_MAX.into());
+    let frame_bytes_max = frame_bytes_max.max(RUN_BYTES_MAX);
+    let lane_window_bytes =
+        (config.memory / LANE_SHARE).clamp(*LANE_WINDOW_BYTES.start(), *LANE_WINDOW_BYTES.end());
+    SessionOptions {
+        limits: Limits {
+            frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
+            window_bytes: (config.memory / CONNECTION_SHARE).max(lane_window_bytes),
+            lanes_max: LANES_MAX,
+        },
+        lane_window_bytes,
+        memory: Purse::new(config.memory),
+    }
+}

@@ -1,0 +1,133 @@
+//! redb files: how one is made so that it is whole or not there, and how one is opened.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use redb::{Builder, Database, StorageBackend, WriteTransaction};
+
+use crate::disk::{Backend, Disk};
+use crate::fault::Fault;
+
+/// The length of an open file, known without asking the disk.
+pub(crate) type Length = Arc<AtomicU64>;
+
+/// Whether a file is believed when it says that it was closed cleanly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Every byte is verified: redb may panic on a file that was changed since. Takes about a
+    /// millisecond a MiB.
+    Nothing,
+    /// For files too large to be read at every start.
+    CleanClose,
+}
+
+/// A file was not made.
+#[derive(Debug)]
+pub(crate) struct NotMade {
+    pub(crate) fault: Fault,
+    /// Whether it is certain that no later opening finds it.
+    pub(crate) gone: bool,
+}
+
+/// Makes the file `path` with what `fill` writes into it: under a temporary name, committed,
+/// renamed, and its directory synced, so that whatever bears the name is whole (R1).
+pub(crate) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    temporary: &Path,
+    path: &Path,
+    cache_bytes: usize,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<(Database, Length), NotMade> {
+    let made = || -> Result<(Database, Length), Fault> {
+        let (backend, len) = Measured::open(disk, temporary, true)?;
+        let db = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let transaction = db.begin_write()?;
+        fill(&transaction)?;
+        transaction.commit()?;
+        Ok((db, len))
+    };
+    let database = made().map_err(|fault| {
+        let _ = disk.remove(temporary);
+        NotMade { fault, gone: true }
+    })?;
+    let name = || -> io::Result<()> {
+        disk.rename(temporary, path)?;
+        disk.sync_dir(dir)
+    };
+    name().map_err(|error| {
+        let _ = disk.remove(temporary);
+        let removed = disk.remove(path).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        let gone = removed.and_then(|()| disk.sync_dir(dir)).is_ok();
+        NotMade { fault: error.into(), gone }
+    })?;
+    Ok(database)
+}
+
+/// Opens the file `path`.
+pub(crate) fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    cache_bytes: usize,
+    trust: Trust,
+) -> Result<(Database, Length), Fault> {
+    let (backend, len) = Measured::open(disk, path, false)?;
+    let db = Builder::new()
+        .set_cache_size(cache_bytes)
+        .set_check_integrity_on_open(trust == Trust::Nothing)
+        .create_with_backend(backend)?;
+    Ok((db, len))
+}
+
+/// A backend that tells how long its file is.
+#[derive(Debug)]
+struct Measured {
+    backend: Backend,
+    len: Length,
+}
+
+impl Measured {
+    fn open(disk: &dyn Disk, path: &Path, create: bool) -> Result<(Self, Length), Fault> {
+        let backend = Backend(disk.open(path, create)?);
+        let found = backend.len()?;
+        if found == 0 && !create {
+            // redb would make a new database of it.
+            return Err(Fault::damaged("a database", "an empty file"));
+        }
+        let len = Arc::new(AtomicU64::new(found));
+        Ok((Self { backend, len: Arc::clone(&len) }, len))
+    }
+}
+
+impl StorageBackend for Measured {
+    fn len(&self) -> io::Result<u64> {
+        self.backend.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.backend.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.backend.set_len(len)?;
+        self.len.store(len, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.backend.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.backend.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.backend.close()
+    }
+}

@@ -1,0 +1,186 @@
+//! What can go wrong, one enum for each thing that is asked of a store.
+
+use std::io;
+use std::path::PathBuf;
+
+use paquebot_protocol::{Lane, LaneKey, Number, SpoolId};
+
+use crate::reply::Closed;
+
+/// A store cannot be opened. Nothing was destroyed (R10).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process holds the directory.
+    #[error("expected {dir} to be free, found it locked by another process")]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The disk refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what was written.
+    #[error("{path}: expected an intact store, found {found}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// The store was written by a later release.
+    #[error("{path}: expected format {expected} or lower, found {found}; use a later release")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The highest format that this release reads.
+        expected: u64,
+        /// The format of the file.
+        found: u64,
+    },
+    /// A segment that holds packets is gone.
+    #[error("{path}: expected this segment with {packets}, found no such file")]
+    MissingSegment {
+        /// The file.
+        path: PathBuf,
+        /// Which packets are gone with it.
+        packets: String,
+    },
+    /// A thread cannot be started, or random bytes cannot be drawn.
+    #[error("expected {expected}, found {found}")]
+    System {
+        /// What was wanted of the system.
+        expected: &'static str,
+        /// What it said.
+        found: String,
+    },
+}
+
+/// A packet was not stored, or it is not known whether it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The spool's quota is used up; space comes back as packets are acknowledged.
+    #[error("expected room within {max_bytes} bytes, found {used_bytes} in use")]
+    Full {
+        /// The bytes of the spool's files.
+        used_bytes: u64,
+        /// How many it may have.
+        max_bytes: u64,
+    },
+    /// The target would need one lane too many.
+    #[error("expected at most {max} lanes, found a target that needs another")]
+    LanesFull {
+        /// How many there may be.
+        max: usize,
+    },
+    /// The disk has no room, whatever the quota says.
+    #[error("expected room on the disk, found none")]
+    DiskFull,
+    /// The store failed while it wrote: whether the packet is stored is not known, so it is to be
+    /// sent again with the same key.
+    #[error("expected a working store, found {0}")]
+    Failed(String),
+    /// The store is closed.
+    #[error("expected an open store, found it closed")]
+    Closed,
+}
+
+/// Packets cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Some byte of a run is not what was written.
+    #[error("lane {lane}: expected packets {first} to {last}, found damage: {found}")]
+    Damaged {
+        /// The lane.
+        lane: Lane,
+        /// The first packet of the run.
+        first: Number,
+        /// The last one.
+        last: Number,
+        /// What is wrong.
+        found: String,
+    },
+    /// The disk refuses.
+    #[error("expected to read the spool, found {0}")]
+    Failed(String),
+    /// The store is closed.
+    #[error("expected an open store, found it closed")]
+    Closed,
+}
+
+/// The ledger cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The disk refuses, or refused before.
+    #[error("expected a working ledger, found {0}")]
+    Failed(String),
+    /// The disk has no room.
+    #[error("expected room on the disk, found none")]
+    DiskFull,
+    /// The store is closed.
+    #[error("expected an open store, found it closed")]
+    Closed,
+}
+
+/// An outcome was not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Somebody else moved the cursor: this attempt's effect must not count. Nothing was written.
+    #[error("lane {}: expected the cursor at {expected}, found it at {found}", key.lane)]
+    Moved {
+        /// The lane.
+        key: LaneKey,
+        /// Where the attempt began.
+        expected: Number,
+        /// Where the cursor is.
+        found: Number,
+    },
+    /// A newer opening of the spool has been admitted. Nothing was written.
+    #[error("spool {spool}: expected its latest opening, found a newer one on record")]
+    Fenced {
+        /// The spool.
+        spool: SpoolId,
+    },
+    /// The disk refuses: whether it was recorded is not known.
+    #[error("expected a working ledger, found {0}")]
+    Failed(String),
+    /// The disk has no room: whether it was recorded is not known.
+    #[error("expected room on the disk, found none")]
+    DiskFull,
+    /// The store is closed.
+    #[error("expected an open store, found it closed")]
+    Closed,
+}
+
+impl Closed for AppendError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+}
+
+impl Closed for ReadError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+}
+
+impl Closed for LedgerError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+}
+
+impl Closed for RecordError {
+    fn closed() -> Self {
+        Self::Closed
+    }
+}

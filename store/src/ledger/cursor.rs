@@ -1,0 +1,64 @@
+//! Cursors: how far each lane was handled.
+
+use paquebot_protocol::{Chain, LaneKey, Number};
+use redb::ReadableTable;
+
+use super::facts::CursorAt;
+use super::fence::number_of;
+use super::writer::Sheet;
+use crate::error::LedgerError;
+use crate::fault::Fault;
+
+/// A lane's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Cursor {
+    pub(super) at: Number,
+    /// Nothing when the packets before it went elsewhere.
+    pub(super) chain: Option<Chain>,
+    /// How many numbers it jumped over, since the lane became known.
+    pub(super) elsewhere: u64,
+}
+
+impl Sheet<'_> {
+    /// Where a lane stands, at `first - 1` or above.
+    pub(super) fn cursor(
+        &mut self,
+        key: LaneKey,
+        first: Number,
+    ) -> Result<Result<CursorAt, LedgerError>, Fault> {
+        let mut cursor = self.cursor_row(key)?;
+        let jumped = first.before().since(cursor.at);
+        if jumped > 0 {
+            let elsewhere = cursor.elsewhere.saturating_add(jumped);
+            cursor = Cursor { at: first.before(), chain: None, elsewhere };
+            self.put_cursor(key, cursor)?;
+        }
+        let mut dead = self.dead.numbers(key, first, cursor.at)?;
+        let staged = self.new_dead.keys().filter(|(spool, lane, number)| {
+            let here = (*spool, *lane) == (number_of(key.spool), key.lane.0);
+            here && (first.0..=cursor.at.0).contains(number) && !dead.contains(&Number(*number))
+        });
+        let staged: Vec<_> = staged.map(|(.., number)| Number(*number)).collect();
+        dead.extend(staged);
+        dead.sort_unstable();
+        Ok(Ok(CursorAt { cursor: cursor.at, chain: cursor.chain, dead, jumped }))
+    }
+
+    /// A lane's row; a lane without one is at its beginning.
+    pub(super) fn cursor_row(&self, key: LaneKey) -> Result<Cursor, Fault> {
+        let row = self.cursors.get((number_of(key.spool), key.lane.0))?;
+        Ok(row.map_or_else(Cursor::default, |row| {
+            let (at, chain, elsewhere) = row.value();
+            Cursor { at: Number(at), chain: chain.map(Chain), elsewhere }
+        }))
+    }
+
+    /// Moves a cursor.
+    pub(super) fn put_cursor(&mut self, key: LaneKey, cursor: Cursor) -> Result<(), Fault> {
+        let Cursor { at, chain, elsewhere } = cursor;
+        let row = (at.0, chain.map(|chain| chain.0), elsewhere);
+        self.cursors.insert((number_of(key.spool), key.lane.0), row)?;
+        self.wrote = true;
+        Ok(())
+    }
+}

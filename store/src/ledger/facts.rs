@@ -1,0 +1,161 @@
+//! What a ledger is told, and what it says of itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Number, PacketId, SpoolId, TargetId};
+
+use crate::error::RecordError;
+use crate::reply::Reply;
+
+/// One opening of a spool: what a later one fences off (R7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fence {
+    /// The spool.
+    pub spool: SpoolId,
+    /// How often it has been opened.
+    pub opened: u64,
+    /// The random number drawn at that opening.
+    pub nonce: u64,
+}
+
+/// Whether an opening may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admitted {
+    /// It may: it is the latest on record.
+    Yes,
+    /// It may not under this id: a later opening is on record, or another with the same number.
+    Rekey,
+}
+
+/// Where a lane stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorAt {
+    /// The highest number through which everything has a final outcome.
+    pub cursor: Number,
+    /// The lane's chain there; nothing when the packets before it went elsewhere.
+    pub chain: Option<Chain>,
+    /// The dead letters among the numbers from the asked one to the cursor.
+    pub dead: Vec<Number>,
+    /// How many numbers this question made the cursor jump over: they had their outcome elsewhere.
+    pub jumped: u64,
+}
+
+/// What a ledger writes down in one transaction: all of it, or nothing.
+pub struct Record {
+    /// The handler whose totals count it.
+    pub handler: Arc<str>,
+    /// The cursors that it moves.
+    pub marks: Vec<Mark>,
+    /// The file that the handler wrote to, and how far.
+    pub file: Option<(FileId, FileState)>,
+    /// The packets that ended without being handled.
+    pub dead: Vec<DeadLetter>,
+    /// Called when it is durable, or when it will not be.
+    pub reply: Reply<Result<(), RecordError>>,
+}
+
+/// A cursor moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The opening under which the packets came.
+    pub fence: Fence,
+    /// The lane.
+    pub lane: Lane,
+    /// Where the cursor must be.
+    pub from: Number,
+    /// Where it goes.
+    pub through: Number,
+    /// The lane's chain there.
+    pub chain: Chain,
+    /// How many packets on the way were handled.
+    pub handled: u64,
+}
+
+/// A file as the system knows it, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId {
+    /// The device that it lies on.
+    pub device: u64,
+    /// Its inode there.
+    pub inode: u64,
+}
+
+/// How much of a file counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileState {
+    /// Its path, as a label.
+    pub path: String,
+    /// The bytes that hold recorded packets; what lies beyond does not count.
+    pub length: u64,
+    /// Goes up with every new file.
+    pub generation: u64,
+}
+
+/// A packet that ended without being handled, kept until someone replays or discards it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The packet.
+    pub id: PacketId,
+    /// The client that sent it.
+    pub client: ClientId,
+    /// Whom it was addressed to.
+    pub target: TargetId,
+    /// The handler that could not take it.
+    pub handler: String,
+    /// Why not.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was first tried, in milliseconds since 1970 (UTC).
+    pub first_attempt_ms: u64,
+    /// When it was last tried.
+    pub last_attempt_ms: u64,
+    /// The packet's record.
+    pub record: Bytes,
+}
+
+/// What opening a ledger found.
+#[derive(Debug, Clone)]
+pub struct LedgerOpened {
+    /// Who it is.
+    pub ledger: LedgerId,
+    /// What each handler has done, since the ledger was made.
+    pub totals: Vec<(String, HandlerTotals)>,
+    /// What recovery did, in sentences for the log.
+    pub notes: Vec<String>,
+}
+
+/// What a handler has done, since the ledger was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HandlerTotals {
+    /// How many packets it handled.
+    pub handled: u64,
+    /// How many became dead letters.
+    pub dead_lettered: u64,
+}
+
+/// How a ledger is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerStatus {
+    /// Why nothing can be recorded.
+    pub failed: Option<String>,
+    /// The bytes of its files.
+    pub file_bytes: u64,
+    /// How many dead letters there are.
+    pub dead_letters: u64,
+    /// The bytes of their records.
+    pub dead_letters_bytes: u64,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("handler", &self.handler)
+            .field("marks", &self.marks)
+            .field("file", &self.file)
+            .field("dead", &self.dead.len())
+            .finish_non_exhaustive()
+    }
+}

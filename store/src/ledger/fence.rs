@@ -1,0 +1,47 @@
+//! Fences: which opening of a spool is the latest, and what an older one may still do, which is
+//! nothing (R7).
+
+use paquebot_protocol::{ClientId, SpoolId};
+use redb::ReadableTable;
+
+use super::facts::{Admitted, Fence};
+use super::writer::Sheet;
+use crate::error::LedgerError;
+use crate::fault::Fault;
+use crate::schema::{self, SpoolOnRecord};
+
+impl Sheet<'_> {
+    /// Puts an opening on record, or finds that it must not be.
+    pub(super) fn admit(
+        &mut self,
+        fence: Fence,
+        replaces: Option<SpoolId>,
+        client: ClientId,
+    ) -> Result<Result<Admitted, LedgerError>, Fault> {
+        let Fence { spool, opened, nonce } = fence;
+        if let Some(known) = self.spool(spool)? {
+            if (known.opened, known.nonce) == (opened, nonce) {
+                // The same opening has connected again.
+                return Ok(Ok(Admitted::Yes));
+            }
+            if known.opened >= opened {
+                return Ok(Ok(Admitted::Rekey));
+            }
+        }
+        let row = schema::encode(&SpoolOnRecord { client, opened, nonce, replaces })?;
+        self.spools.insert(number_of(spool), row.as_slice())?;
+        self.wrote = true;
+        Ok(Ok(Admitted::Yes))
+    }
+
+    /// A spool as it is on record.
+    pub(super) fn spool(&self, spool: SpoolId) -> Result<Option<SpoolOnRecord>, Fault> {
+        let row = self.spools.get(number_of(spool))?;
+        row.map(|row| schema::decode("a spool's row", row.value())).transpose()
+    }
+}
+
+/// A spool as a key.
+pub(super) fn number_of(spool: SpoolId) -> u128 {
+    u128::from_be_bytes(spool.0)
+}

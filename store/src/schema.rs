@@ -1,0 +1,152 @@
+//! Everything that stands in a store's files: every table, its keys, its values, and how long they
+//! live.
+//!
+//! Keys and counters are fixed-width tuples, whose encoding redb has kept; other values are
+//! MessagePack arrays. A run's value is the run as it is sent (`protocol`'s `run.rs`).
+//!
+//! **The active segment of a spool**, `spool/NNNNNNNN.seg` with the highest number:
+//!
+//! | table | key | value | lives |
+//! |---|---|---|---|
+//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`] | as long as the spool; copied at rotation |
+//! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
+//! | `runs` | lane, **last** number | the run | until its last packet is acknowledged |
+//! | `tombstones` | lane, through | (none is written yet) | until it is acknowledged |
+//! | `manifest` | segment, lane, first | last, bytes of runs | until all of it is acknowledged, or moved to a later segment |
+//!
+//! A run stands under its last number, so that what is acknowledged is exactly the range
+//! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on.
+//! A **sealed** segment has the same tables; only its `runs` count, and of those only what the
+//! active segment's `manifest` names.
+//!
+//! **The ledger**, `ledger.redb`:
+//!
+//! | table | key | value | lives |
+//! |---|---|---|---|
+//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes | as long as the ledger |
+//! | `spools` | spool | [`SpoolOnRecord`] | for good |
+//! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere | until the lane is retired |
+//! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
+//! | `totals` | handler | packets handled, packets dead-lettered | for good |
+//!
+//! **Its dead letters**, `dead-letters.redb`:
+//!
+//! | table | key | value | lives |
+//! |---|---|---|---|
+//! | `meta` | name | `format`: u64 | as long as the ledger |
+//! | `dead` | spool of the session, lane, number | [`DeadRow`] | until replayed or discarded |
+//! | `totals` | `dead` | how many there are, bytes of their records | as long as the ledger |
+
+use paquebot_protocol::{Chain, ClientId, Number, SpoolId, TargetId};
+use redb::TableDefinition;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+
+/// The format of a spool's and a ledger's files. A release reads its own and the one before.
+pub(crate) const FORMAT: u64 = 1;
+
+/// Facts about the store as a whole.
+pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// The key of the format's version.
+pub(crate) const META_FORMAT: &str = "format";
+/// The key of the [`SpoolRow`].
+pub(crate) const META_SPOOL: &str = "spool";
+/// The key of a ledger's id.
+pub(crate) const META_LEDGER: &str = "ledger";
+
+/// The lanes of a spool.
+pub(crate) const LANES: TableDefinition<u64, &[u8]> = TableDefinition::new("lanes");
+/// The runs of a segment.
+pub(crate) const RUNS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("runs");
+/// What will never come.
+pub(crate) const TOMBSTONES: TableDefinition<(u64, u64), &[u8]> =
+    TableDefinition::new("tombstones");
+/// What the sealed segments hold.
+pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
+    TableDefinition::new("manifest");
+
+/// The spools that a ledger knows. A spool is a number here: its 16 bytes, big-endian.
+pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
+/// How far each lane was handled.
+pub(crate) const CURSORS: TableDefinition<(u128, u64), (u64, Option<u64>, u64)> =
+    TableDefinition::new("cursors");
+/// How much of each handler's file counts.
+pub(crate) const FILES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("files");
+/// What each handler has done; in `dead-letters.redb`: what there is.
+pub(crate) const TOTALS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("totals");
+/// The dead letters.
+pub(crate) const DEAD: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("dead");
+/// The key of the dead letters' count and bytes.
+pub(crate) const TOTALS_DEAD: &str = "dead";
+
+/// A spool's facts about itself.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct SpoolRow {
+    pub(crate) spool: SpoolId,
+    pub(crate) replaces: Option<SpoolId>,
+    pub(crate) opened: u64,
+    pub(crate) nonce: u64,
+    pub(crate) next_lane: u64,
+    pub(crate) segment: u64,
+}
+
+/// A lane of a spool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LaneRow {
+    pub(crate) target: TargetId,
+    pub(crate) next: Number,
+    pub(crate) acked: Number,
+    pub(crate) chain: Chain,
+    /// Dead-lettered, damaged, purged, evicted, expired.
+    pub(crate) totals: [u64; 5],
+}
+
+/// A spool as a ledger knows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SpoolOnRecord {
+    pub(crate) client: ClientId,
+    pub(crate) opened: u64,
+    pub(crate) nonce: u64,
+    pub(crate) replaces: Option<SpoolId>,
+}
+
+/// A file that a handler writes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FileRow {
+    pub(crate) path: String,
+    pub(crate) length: u64,
+    pub(crate) generation: u64,
+}
+
+/// A dead letter, without what its key says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeadRow<'a> {
+    /// The spool of the packet's id: it differs from the key's after a re-key.
+    pub(crate) born: SpoolId,
+    pub(crate) client: ClientId,
+    pub(crate) target: TargetId,
+    pub(crate) handler: &'a str,
+    pub(crate) reason: &'a str,
+    pub(crate) attempts: u32,
+    pub(crate) first_attempt_ms: u64,
+    pub(crate) last_attempt_ms: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) record: &'a [u8],
+}
+
+/// A row's bytes.
+pub(crate) fn encode(row: &impl Serialize) -> Result<Vec<u8>, Fault> {
+    rmp_serde::to_vec(row).map_err(|error| Fault::damaged("a row to encode", error))
+}
+
+/// The row in `bytes`.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, Fault> {
+    rmp_serde::from_slice(bytes).map_err(|error| Fault::damaged(what, error))
+}
+
+/// The number in `bytes`.
+pub(crate) fn decode_number(what: &str, bytes: &[u8]) -> Result<u64, Fault> {
+    let bytes = bytes.try_into().map_err(|error| Fault::damaged(what, error))?;
+    Ok(u64::from_le_bytes(bytes))
+}

@@ -1,0 +1,127 @@
+//! What the sealed segments hold, in memory: which segment has a packet, and when a file can go.
+//!
+//! A piece is a stretch of one lane without gaps within one segment. Pieces of a lane never overlap
+//! here: a stretch that was moved to a later segment is forgotten for the earlier one (the newest
+//! copy wins).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paquebot_protocol::{Lane, Number};
+use redb::Database;
+
+/// A stretch of a lane within one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) first: Number,
+    pub(super) last: Number,
+    /// The bytes of its runs.
+    pub(super) bytes: u64,
+}
+
+impl Piece {
+    /// About how many of its bytes lie after `acked`.
+    pub(super) fn bytes_after(&self, acked: Number) -> u64 {
+        let all = self.last.since(self.first.before());
+        let left = self.last.since(acked.max(self.first.before()));
+        let share = u128::from(self.bytes) * u128::from(left) / u128::from(all.max(1));
+        u64::try_from(share).unwrap_or(self.bytes)
+    }
+}
+
+/// A file that is not written to any more.
+#[derive(Debug, Default)]
+pub(super) struct SealedSegment {
+    pub(super) file_bytes: u64,
+    /// How many pieces it still holds.
+    pub(super) pieces: usize,
+    /// Its handle, until the reader has closed it.
+    pub(super) open: Option<Arc<Database>>,
+}
+
+/// All sealed segments.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    /// By lane and last number: the piece that holds number n is the first from `(lane, n)` on.
+    pieces: BTreeMap<(Lane, Number), (u64, Piece)>,
+    segments: BTreeMap<u64, SealedSegment>,
+}
+
+impl Catalog {
+    /// Takes up a file; its pieces follow.
+    pub(super) fn add_segment(&mut self, segment: u64, file_bytes: u64, open: Option<Arc<Database>>) {
+        self.segments.insert(segment, SealedSegment { file_bytes, pieces: 0, open });
+    }
+
+    /// Takes up a piece of a known segment.
+    pub(super) fn add_piece(&mut self, segment: u64, lane: Lane, piece: Piece) {
+        self.pieces.insert((lane, piece.last), (segment, piece));
+        self.segments.entry(segment).or_default().pieces += 1;
+    }
+
+    /// Forgets the piece of `lane` that ends at `last`.
+    pub(super) fn remove_piece(&mut self, lane: Lane, last: Number) {
+        if let Some((segment, _)) = self.pieces.remove(&(lane, last))
+            && let Some(sealed) = self.segments.get_mut(&segment)
+        {
+            sealed.pieces = sealed.pieces.saturating_sub(1);
+        }
+    }
+
+    /// Takes out the segments that hold nothing any more.
+    pub(super) fn take_empty(&mut self) -> Vec<u64> {
+        let empty: Vec<u64> =
+            self.segments.iter().filter(|(_, sealed)| sealed.pieces == 0).map(|(n, _)| *n).collect();
+        for segment in &empty {
+            self.segments.remove(segment);
+        }
+        empty
+    }
+
+    /// A segment, to be told its size or to have its handle taken.
+    pub(super) fn segment_mut(&mut self, segment: u64) -> Option<&mut SealedSegment> {
+        self.segments.get_mut(&segment)
+    }
+
+    /// Every segment, the oldest first.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (u64, &SealedSegment)> {
+        self.segments.iter().map(|(segment, sealed)| (*segment, sealed))
+    }
+
+    /// The pieces of `lane` that hold `from` or what comes after it, in order.
+    pub(super) fn pieces_from(
+        &self,
+        lane: Lane,
+        from: Number,
+    ) -> impl Iterator<Item = (u64, Piece)> {
+        self.pieces
+            .range((lane, from)..=(lane, Number(u64::MAX)))
+            .map(|(_, (segment, piece))| (*segment, *piece))
+    }
+
+    /// The pieces of `lane` of which nothing lies after `acked`.
+    pub(super) fn pieces_through(
+        &self,
+        lane: Lane,
+        acked: Number,
+    ) -> impl Iterator<Item = (u64, Piece)> {
+        self.pieces
+            .range((lane, Number::NONE)..=(lane, acked))
+            .map(|(_, (segment, piece))| (*segment, *piece))
+    }
+
+    /// Every piece with its segment and lane.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = (u64, Lane, Piece)> {
+        self.pieces.iter().map(|((lane, _), (segment, piece))| (*segment, *lane, *piece))
+    }
+
+    /// How many sealed segments there are.
+    pub(super) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// The bytes of their files.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.segments.values().map(|sealed| sealed.file_bytes).sum()
+    }
+}

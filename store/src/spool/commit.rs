@@ -1,0 +1,298 @@
+//! One commit: everything that is staged, the drops that wait, and what is moved, in one redb
+//! transaction with one fsync; then the facts, then the promises, in order (R1, R2).
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem;
+use std::time::Instant;
+
+use paquebot_protocol::{Lane, Run, SpoolId};
+use redb::{Table, WriteTransaction};
+
+use super::catalog::Piece;
+use super::facts::{Committed, Identity, StoredRun};
+use super::lanes::LaneEntry;
+use super::release::Moved;
+use super::size;
+use super::stage::Stage;
+use super::writer::Writer;
+use crate::clock;
+use crate::error::AppendError;
+use crate::fault::Fault;
+use crate::random;
+use crate::reply::Promise;
+use crate::schema;
+
+type Runs<'t> = Table<'t, (u64, u64), &'static [u8]>;
+
+/// What a transaction changed, to be put in place once it is durable.
+#[derive(Default)]
+struct Written {
+    lanes: BTreeMap<Lane, LaneEntry>,
+    /// Pieces of sealed segments that nobody needs any more.
+    done: Vec<(Lane, u64, Piece)>,
+    runs: Vec<StoredRun>,
+    added: u64,
+    removed: u64,
+}
+
+impl Writer {
+    /// Commits what waits.
+    pub(super) fn commit(&mut self) {
+        let started = clock::now();
+        let stage = mem::take(&mut self.stage);
+        if let Err(error) = self.make_room(&stage) {
+            self.moved = None;
+            return refuse(stage, &error);
+        }
+        match self.write(&stage) {
+            Ok(written) => {
+                self.put_in_place(written, &stage, started);
+                keep(stage);
+            }
+            Err(fault) => {
+                // Whether the commit is on the disk is not known: "repeat with the same key".
+                self.fail(fault.clone());
+                refuse(stage, &AppendError::Failed(fault.to_string()));
+            }
+        }
+    }
+
+    /// One transaction.
+    fn write(&self, stage: &Stage) -> Result<Written, Fault> {
+        let transaction = self.active.db.begin_write()?;
+        let mut written = Written::default();
+        {
+            let mut runs = transaction.open_table(schema::RUNS)?;
+            self.write_appends(stage, &mut runs, &mut written)?;
+            self.write_moved(&mut runs, &mut written)?;
+            self.write_drops(&mut runs, &mut written)?;
+        }
+        self.write_rows(&transaction, stage, &written)?;
+        transaction.commit()?;
+        Ok(written)
+    }
+
+    fn write_appends(
+        &self,
+        stage: &Stage,
+        runs: &mut Runs<'_>,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
+        let origin = self.origin();
+        for staged in &stage.lanes {
+            let (lane, target) = (staged.lane, &staged.target);
+            // The lane as it is now: its pieces may have been sealed since it was staged.
+            let known = self.lanes.get(lane).cloned();
+            let mut entry = known.unwrap_or_else(|| LaneEntry::new(lane, target.clone()));
+            let (cut, chain) = staged.cut(origin);
+            (entry.next, entry.chain) = (staged.next, chain);
+            for run in cut {
+                written.added += insert(runs, lane, &run, &mut entry)?;
+                written.runs.push(StoredRun { lane, target: target.clone(), run });
+            }
+            written.lanes.insert(lane, entry);
+        }
+        Ok(())
+    }
+
+    fn write_moved(&self, runs: &mut Runs<'_>, written: &mut Written) -> Result<(), Fault> {
+        let Some(Moved { segment, pieces }) = &self.moved else { return Ok(()) };
+        for (moving, moved) in pieces {
+            let Some(entry) = self.changed(moving.lane, &mut written.lanes) else { continue };
+            if entry.acked >= moving.piece.last {
+                // Acknowledged meanwhile: it is gone already.
+                continue;
+            }
+            for run in moved {
+                written.added += insert(runs, moving.lane, run, entry)?;
+            }
+            entry.sealed_bytes = entry.sealed_bytes.saturating_sub(moving.piece.bytes);
+            written.done.push((moving.lane, *segment, moving.piece));
+        }
+        Ok(())
+    }
+
+    fn write_drops(&self, runs: &mut Runs<'_>, written: &mut Written) -> Result<(), Fault> {
+        for (lane, waived) in &self.drops {
+            let Some(committed) = self.lanes.get(*lane) else { continue };
+            // Never beyond what was durable when the ack can have been made (R3).
+            let through = waived.through.min(committed.next.before());
+            let Some(entry) = self.changed(*lane, &mut written.lanes) else { continue };
+            let covered = through.since(entry.acked);
+            entry.acked = entry.acked.max(through);
+            entry.totals.dead_lettered += waived.dead_lettered.min(covered);
+            written.removed += remove(runs, *lane, entry)?;
+            let files = self.shared.files();
+            for (segment, piece) in files.catalog.pieces_through(*lane, entry.acked) {
+                if !written.done.contains(&(*lane, segment, piece)) {
+                    entry.sealed_bytes = entry.sealed_bytes.saturating_sub(piece.bytes);
+                    written.done.push((*lane, segment, piece));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_rows(
+        &self,
+        transaction: &WriteTransaction,
+        stage: &Stage,
+        written: &Written,
+    ) -> Result<(), Fault> {
+        let mut lanes = transaction.open_table(schema::LANES)?;
+        for (lane, entry) in &written.lanes {
+            lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;
+        }
+        if !written.done.is_empty() {
+            let mut manifest = transaction.open_table(schema::MANIFEST)?;
+            for (lane, segment, piece) in &written.done {
+                manifest.remove((*segment, lane.0, piece.first.0))?;
+            }
+        }
+        if stage.new_lanes() > 0 {
+            let mut row = self.spool_row(self.active.number);
+            row.next_lane += stage.new_lanes() as u64;
+            let mut meta = transaction.open_table(schema::META)?;
+            meta.insert(schema::META_SPOOL, schema::encode(&row)?.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// The copy of a lane that this transaction changes.
+    fn changed<'w>(
+        &self,
+        lane: Lane,
+        lanes: &'w mut BTreeMap<Lane, LaneEntry>,
+    ) -> Option<&'w mut LaneEntry> {
+        match lanes.entry(lane) {
+            Entry::Occupied(changed) => Some(changed.into_mut()),
+            Entry::Vacant(place) => Some(place.insert(self.lanes.get(lane)?.clone())),
+        }
+    }
+
+    /// The transaction is durable: memory follows, and everybody hears of it.
+    fn put_in_place(&mut self, written: Written, stage: &Stage, started: Instant) {
+        self.next_lane += stage.new_lanes() as u64;
+        self.active.count(written.added, written.removed);
+        self.drops.clear();
+        self.drops_since = None;
+        self.moved = None;
+        {
+            let catalog = &mut self.shared.files().catalog;
+            for (lane, _, piece) in &written.done {
+                catalog.remove_piece(*lane, piece.last);
+            }
+        }
+        for (lane, entry) in written.lanes {
+            self.put_lane(lane, entry);
+        }
+        self.remove_empty();
+        self.publish_status();
+        if !written.runs.is_empty() {
+            let packets = stage.waiting.iter().map(|(_, stored)| stored.count).sum();
+            let committed = Committed { runs: written.runs, packets, took: started.elapsed() };
+            (self.on_commit)(committed);
+        }
+    }
+
+    /// Puts a lane in place, here and for everybody.
+    pub(super) fn put_lane(&mut self, lane: Lane, mut entry: LaneEntry) {
+        let before = self.lanes.get(lane);
+        let packets = before.map_or(0, LaneEntry::pending_packets);
+        let bytes = before.map_or(0, |before| before.pending_bytes);
+        entry.pending_bytes = self.pending_bytes_of(lane, &entry);
+        self.pending_packets = self.pending_packets - packets + entry.pending_packets();
+        self.pending_bytes = self.pending_bytes - bytes + entry.pending_bytes;
+        self.shared.lanes().insert(lane, (entry.state(lane), entry.chain));
+        self.lanes.insert(lane, entry);
+    }
+
+    /// The bytes of a lane's runs, but for those of a sealed segment that are acknowledged.
+    fn pending_bytes_of(&self, lane: Lane, entry: &LaneEntry) -> u64 {
+        let active: u64 = entry.active.iter().map(|piece| piece.bytes).sum();
+        let files = self.shared.files();
+        let begun = files.catalog.pieces_from(lane, entry.acked.next()).next();
+        let acked = begun.map_or(0, |(_, piece)| piece.bytes - piece.bytes_after(entry.acked));
+        active + entry.sealed_bytes.saturating_sub(acked)
+    }
+
+    /// Takes a new id, in a commit of its own (R7).
+    pub(super) fn rekey(&mut self, promise: Promise<Identity, AppendError>) {
+        if !self.stage.is_empty() {
+            // They were promised the id that they were numbered under.
+            self.commit();
+        }
+        if let Some(fault) = &self.failed {
+            return promise.keep(Err(fault.clone().into()));
+        }
+        let before = self.identity;
+        match self.write_new_id() {
+            Ok(()) => promise.keep(Ok(self.identity)),
+            Err(fault) => {
+                self.identity = before;
+                self.fail(fault.clone());
+                promise.keep(Err(AppendError::Failed(fault.to_string())));
+            }
+        }
+    }
+
+    fn write_new_id(&mut self) -> Result<(), Fault> {
+        let spool = SpoolId(random::bytes("a spool id")?);
+        self.identity = Identity { spool, replaces: Some(self.identity.spool), ..self.identity };
+        let transaction = self.active.db.begin_write()?;
+        {
+            let mut meta = transaction.open_table(schema::META)?;
+            let row = schema::encode(&self.spool_row(self.active.number))?;
+            meta.insert(schema::META_SPOOL, row.as_slice())?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+/// Adds a run to the active segment and to its lane; gives what it takes of the file.
+fn insert(
+    runs: &mut Runs<'_>,
+    lane: Lane,
+    run: &Run,
+    entry: &mut LaneEntry,
+) -> Result<u64, Fault> {
+    let bytes = run.encoded();
+    runs.insert((lane.0, run.last().0), bytes.as_ref())?;
+    entry.add_active(Piece { first: run.first(), last: run.last(), bytes: bytes.len() as u64 });
+    Ok(size::stored_bytes(bytes.len()))
+}
+
+/// Removes from the active segment what the lane has acknowledged; gives what it took of the file.
+fn remove(runs: &mut Runs<'_>, lane: Lane, entry: &mut LaneEntry) -> Result<u64, Fault> {
+    let mut removed = 0;
+    for piece in entry.active.iter_mut().take_while(|piece| piece.first <= entry.acked) {
+        let range = (lane.0, piece.first.0)..=(lane.0, piece.last.min(entry.acked).0);
+        let mut bytes = 0;
+        runs.retain_in(range, |_, run| {
+            bytes += run.len() as u64;
+            removed += size::stored_bytes(run.len());
+            false
+        })?;
+        piece.bytes = piece.bytes.saturating_sub(bytes);
+        piece.first = piece.first.max(entry.acked.next());
+    }
+    let acked = entry.acked;
+    entry.active.retain(|piece| piece.last > acked);
+    Ok(removed)
+}
+
+/// Says to everyone who waits that it is stored.
+fn keep(stage: Stage) {
+    for (promise, stored) in stage.waiting {
+        promise.keep(Ok(stored));
+    }
+}
+
+/// Says to everyone who waits that it is not, or perhaps not.
+fn refuse(stage: Stage, error: &AppendError) {
+    for (promise, _) in stage.waiting {
+        promise.keep(Err(error.clone()));
+    }
+}

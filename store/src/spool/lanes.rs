@@ -1,0 +1,148 @@
+//! The lane table in memory: every lane as of the last commit, so that no append reads the disk.
+
+use std::collections::{BTreeMap, HashMap};
+
+use paquebot_protocol::{Chain, Lane, Number, TargetId};
+
+use super::catalog::Piece;
+use super::facts::{LaneState, LaneTotals};
+use crate::schema::LaneRow;
+
+/// A lane as of the last commit.
+#[derive(Debug, Clone)]
+pub(super) struct LaneEntry {
+    pub(super) target: TargetId,
+    pub(super) next: Number,
+    pub(super) acked: Number,
+    /// At `next - 1`.
+    pub(super) chain: Chain,
+    pub(super) totals: LaneTotals,
+    /// What the active segment holds of it, in order.
+    pub(super) active: Vec<Piece>,
+    /// The bytes of its pieces in sealed segments.
+    pub(super) sealed_bytes: u64,
+    /// The bytes of its runs that hold something pending, as last told to everybody.
+    pub(super) pending_bytes: u64,
+}
+
+impl LaneEntry {
+    /// A lane without packets.
+    pub(super) fn new(lane: Lane, target: TargetId) -> Self {
+        let chain = Chain::start(&target, lane);
+        Self {
+            target,
+            next: Number::FIRST,
+            acked: Number::NONE,
+            chain,
+            totals: LaneTotals::default(),
+            active: Vec::new(),
+            sealed_bytes: 0,
+            pending_bytes: 0,
+        }
+    }
+
+    /// A lane as its row says.
+    pub(super) fn from_row(row: LaneRow) -> Self {
+        let [dead_lettered, damaged, purged, evicted, expired] = row.totals;
+        Self {
+            target: row.target,
+            next: row.next,
+            acked: row.acked,
+            chain: row.chain,
+            totals: LaneTotals { dead_lettered, damaged, purged, evicted, expired },
+            active: Vec::new(),
+            sealed_bytes: 0,
+            pending_bytes: 0,
+        }
+    }
+
+    /// The lane's row.
+    pub(super) fn row(&self) -> LaneRow {
+        let LaneTotals { dead_lettered, damaged, purged, evicted, expired } = self.totals;
+        LaneRow {
+            target: self.target.clone(),
+            next: self.next,
+            acked: self.acked,
+            chain: self.chain,
+            totals: [dead_lettered, damaged, purged, evicted, expired],
+        }
+    }
+
+    /// How many packets are not yet acknowledged.
+    pub(super) fn pending_packets(&self) -> u64 {
+        self.next.before().since(self.acked)
+    }
+
+    /// The lane for everybody.
+    pub(super) fn state(&self, lane: Lane) -> LaneState {
+        LaneState {
+            lane,
+            target: self.target.clone(),
+            acked_through: self.acked,
+            next: self.next,
+            pending_packets: self.pending_packets(),
+            pending_bytes: self.pending_bytes,
+            totals: self.totals,
+        }
+    }
+
+    /// A run of the active segment was added: `first` to `last`, in number order but for runs that
+    /// were moved here from an earlier segment.
+    pub(super) fn add_active(&mut self, added: Piece) {
+        let place = self.active.partition_point(|piece| piece.last < added.first);
+        let before = place.checked_sub(1).and_then(|before| self.active.get_mut(before));
+        match before {
+            Some(piece) if piece.last.next() == added.first => {
+                piece.last = added.last;
+                piece.bytes += added.bytes;
+            }
+            _ => self.active.insert(place, added),
+        }
+    }
+}
+
+/// Every lane of the spool.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    by_target: HashMap<TargetId, Lane>,
+    table: BTreeMap<Lane, LaneEntry>,
+}
+
+impl Lanes {
+    /// Adds a lane. The latest lane of a target takes its packets.
+    pub(super) fn insert(&mut self, lane: Lane, entry: LaneEntry) {
+        let latest = self.by_target.entry(entry.target.clone()).or_insert(lane);
+        *latest = lane.max(*latest);
+        self.table.insert(lane, entry);
+    }
+
+    /// A lane, to be changed after a commit.
+    pub(super) fn get_mut(&mut self, lane: Lane) -> Option<&mut LaneEntry> {
+        self.table.get_mut(&lane)
+    }
+
+    /// A lane.
+    pub(super) fn get(&self, lane: Lane) -> Option<&LaneEntry> {
+        self.table.get(&lane)
+    }
+
+    /// The lane that takes packets to `target`.
+    pub(super) fn lane_of(&self, target: &TargetId) -> Option<Lane> {
+        self.by_target.get(target).copied()
+    }
+
+    /// Every lane, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Lane, &LaneEntry)> {
+        self.table.iter().map(|(lane, entry)| (*lane, entry))
+    }
+
+    /// Every lane, in order, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Lane, &mut LaneEntry)> {
+        self.table.iter_mut().map(|(lane, entry)| (*lane, entry))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+}

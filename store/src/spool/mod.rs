@@ -1,0 +1,208 @@
+//! The spool: a client's packets, from "stored" until they are acknowledged (R1, R2, R3).
+//!
+//! It is a directory of segments, each a redb file of bounded size. The **active** one takes
+//! appends, and holds the lane table and a manifest of all others. A **sealed** one is never written
+//! to again, and goes as a whole when its last packet is acknowledged: redb gives no space back to
+//! the system while a file holds something, and a large file that was not closed takes seconds to
+//! open.
+//!
+//! ```text
+//! <dir>/lock                   held while the spool is open
+//! <dir>/spool/00000007.seg     sealed
+//! <dir>/spool/00000008.seg     the active one: the highest number
+//! <dir>/quarantine/            damaged bytes (R10)
+//! ```
+//!
+//! Two threads: "spool" writes (`writer.rs`), "spool-read" reads (`read.rs`).
+//!
+//! What it never does: send a packet, decide that one may go, or wait for somebody.
+
+mod catalog;
+mod commit;
+mod facts;
+mod fail;
+mod lanes;
+mod open;
+mod overlay;
+mod read;
+mod release;
+mod rotate;
+mod sealed;
+mod segment;
+mod shared;
+mod size;
+mod stage;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, SendError, Sender, SyncSender};
+use std::time::Duration;
+
+use paquebot_protocol::{Batch, Chain, Lane, Number, Run, TargetId};
+
+pub use facts::{
+    Committed, Identity, LaneState, LaneTotals, Opened, SpoolStatus, Stored, StoredRun,
+};
+use read::{Ask, Reader};
+use sealed::SealedSegments;
+use shared::Shared;
+use writer::Order;
+
+use crate::disk::Disk;
+use crate::error::{AppendError, OpenError, ReadError};
+use crate::reply::{Promise, Reply};
+use crate::thread::{self, Thread};
+
+/// Orders that may wait: far more than permits allow, so that nobody ever waits for room here.
+const ORDERS_MAX: usize = 65_536;
+
+/// Hears of every commit that appended, after its fsync and before its replies.
+pub type OnCommit = Box<dyn FnMut(Committed) + Send>;
+
+/// What a spool is opened with.
+#[derive(Debug, Clone)]
+pub struct SpoolOptions {
+    /// Its directory, made if absent.
+    pub dir: PathBuf,
+    /// How many bytes its files may have.
+    pub max_bytes: u64,
+    /// How many lanes it may have.
+    pub lanes_max: usize,
+    /// About how large a segment becomes before the next one is begun.
+    pub segment_bytes: u64,
+    /// For how long acknowledgements may wait for a commit to ride on.
+    pub drop_after: Duration,
+    /// How often the files are looked after while there may be space to give back.
+    pub tidy_every: Duration,
+}
+
+impl SpoolOptions {
+    /// Options with segments sized after the quota.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, max_bytes: u64, lanes_max: usize) -> Self {
+        let segment_bytes = (max_bytes / 16).clamp(4 * 1024 * 1024, 64 * 1024 * 1024);
+        Self {
+            dir: dir.into(),
+            max_bytes,
+            lanes_max,
+            segment_bytes,
+            drop_after: Duration::from_millis(50),
+            tidy_every: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Packets to be stored.
+pub struct Append {
+    /// Whom they are addressed to.
+    pub target: TargetId,
+    /// The packets.
+    pub batch: Batch,
+    /// Called when they are durable, or when they will not be.
+    pub reply: Reply<Result<Stored, AppendError>>,
+}
+
+/// A handle to a spool: cheap to clone.
+///
+/// [`Spool::close`] ends its threads; without it they end, as cleanly, some time after the last
+/// handle is dropped.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+    orders: SyncSender<Order>,
+    asks: Sender<Ask>,
+    thread: Thread,
+}
+
+impl Spool {
+    /// Opens the spool in `options.dir`, or makes it. `on_commit` hears of every commit that
+    /// stored packets, on the store's thread, when it is durable and before its replies.
+    ///
+    /// # Errors
+    /// When it cannot be opened; nothing is destroyed then.
+    pub fn open(
+        options: SpoolOptions,
+        disk: Arc<dyn Disk>,
+        on_commit: OnCommit,
+    ) -> Result<(Self, Opened), OpenError> {
+        let (asks, asked) = mpsc::channel();
+        let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
+        let (mut writer, opened) = open::open(options, Arc::clone(&disk), on_commit, asks.clone())?;
+        let shared = Arc::clone(&writer.shared);
+        let reader = Reader {
+            shared: Arc::clone(&shared),
+            sealed: SealedSegments::new(disk, writer.paths.clone()),
+        };
+        writer.reading = Some(thread::start("spool-read", move || reader.run(&asked))?);
+        let thread = Thread::start("spool", move || writer.run(&ordered))?;
+        Ok((Self { shared, orders, asks, thread }, opened))
+    }
+
+    /// Stores packets. Waits only when more orders are queued than the callers' permits allow for.
+    pub fn append(&self, append: Append) {
+        if let Err(SendError(Order::Append(append))) = self.orders.send(Order::Append(append)) {
+            (append.reply)(Err(AppendError::Closed));
+        }
+    }
+
+    /// Lets go of everything in `lane` up to `through`, of which `dead_lettered` packets became
+    /// dead letters. Lazy: it rides on the next commit, or waits for `drop_after`; when it is lost
+    /// in a crash, the packets are sent again.
+    pub fn drop_through(&self, lane: Lane, through: Number, dead_lettered: u64) {
+        // A closed spool forgets it, as a crash would.
+        let _ = self.orders.send(Order::Drop { lane, through, dead_lettered });
+    }
+
+    /// Reads runs of `lane`, in order and verified, from the one with `from` on, or from the first
+    /// that is still held: about `bytes_max` of them, and at least one if any is pending. The first
+    /// may begin before `from`.
+    pub fn read(
+        &self,
+        lane: Lane,
+        from: Number,
+        bytes_max: usize,
+        reply: Reply<Result<Vec<Run>, ReadError>>,
+    ) {
+        // When nobody takes it, it is dropped, and its promise says that the spool is closed.
+        let _ = self.asks.send(Ask::Read { lane, from, bytes_max, promise: Promise::new(reply) });
+    }
+
+    /// The chain of `lane` at `number` (R7): nothing when this spool never assigned the number, so
+    /// that whoever knows it means another history, and nothing when the packet after it is gone.
+    pub fn chain_at(
+        &self,
+        lane: Lane,
+        number: Number,
+        reply: Reply<Result<Option<Chain>, ReadError>>,
+    ) {
+        let _ = self.asks.send(Ask::ChainAt { lane, number, promise: Promise::new(reply) });
+    }
+
+    /// Takes a new random id that names the one it replaces (R7). Numbers and chains stay, and
+    /// packets keep the id that they were born with.
+    pub fn rekey(&self, reply: Reply<Result<Identity, AppendError>>) {
+        let _ = self.orders.send(Order::Rekey(Promise::new(reply)));
+    }
+
+    /// How the spool is, as of the last commit.
+    #[must_use]
+    pub fn status(&self) -> SpoolStatus {
+        self.shared.status().clone()
+    }
+
+    /// Every lane as of the last commit, in order.
+    #[must_use]
+    pub fn lane_states(&self) -> Vec<LaneState> {
+        self.shared.lanes().values().map(|(state, _)| state.clone()).collect()
+    }
+
+    /// Commits what waits, answers it, and ends the threads. What is asked afterwards is answered
+    /// with "closed". Calling it again does nothing.
+    ///
+    /// # Errors
+    /// When the spool had failed, or its file could not be closed.
+    pub fn close(&self) -> Result<(), String> {
+        self.thread.end(|| drop(self.orders.send(Order::Close)))
+    }
+}

@@ -1,0 +1,278 @@
+//! The thread "spool-read": reads packets back, from the active segment and from sealed ones, and
+//! verifies every byte before it lets it out.
+//!
+//! It takes a snapshot of the active segment (redb's readers see one commit, and hold up nobody for
+//! the moment that they last), and looks up sealed pieces in the catalog. Between the two a piece
+//! may have moved, been sealed or been removed; when something is missing, it looks again.
+//!
+//! It also closes sealed segments, because it is the only other one who may hold them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use bytes::Bytes;
+use paquebot_protocol::{Chain, Lane, Number, Run};
+use redb::{ReadTransaction, ReadableDatabase};
+
+use super::catalog::Piece;
+use super::release::{Loaded, Moving};
+use super::sealed::SealedSegments;
+use super::shared::Shared;
+use crate::error::ReadError;
+use crate::fault::Fault;
+use crate::reply::Promise;
+use crate::schema::{self, LaneRow};
+
+/// How often a read looks again when something is not where it was said to be.
+const LOOKS_MAX: usize = 4;
+
+/// What the thread is asked.
+pub(super) enum Ask {
+    /// Runs of a lane.
+    Read { lane: Lane, from: Number, bytes_max: usize, promise: Promise<Vec<Run>, ReadError> },
+    /// The chain of a lane at a number.
+    ChainAt { lane: Lane, number: Number, promise: Promise<Option<Chain>, ReadError> },
+    /// What a segment still holds, to be moved.
+    Load { segment: u64, pieces: Vec<Moving> },
+    /// A segment was sealed: close it.
+    Close { segment: u64 },
+    /// A segment was removed.
+    Forget { segment: u64 },
+    /// The spool is closed.
+    End,
+}
+
+/// What the thread owns.
+pub(super) struct Reader {
+    pub(super) shared: Arc<Shared>,
+    pub(super) sealed: SealedSegments,
+}
+
+/// A lane as a read sees it: a snapshot of the active segment, and what the catalog knew just
+/// before it.
+struct View {
+    acked: Number,
+    next: Number,
+    chain: Chain,
+    /// Nothing after a failed write, until there is a new active segment.
+    active: Option<ReadTransaction>,
+    pieces: VecDeque<(u64, Piece)>,
+}
+
+/// Why a read looks again, or fails.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// A packet is not where it should be.
+    Missing(Number),
+    /// The disk, or redb.
+    Fault(Fault),
+    /// Bytes are not what was written.
+    Damaged(ReadError),
+}
+
+impl<E: Into<Fault>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl Reader {
+    /// Answers until the spool is closed.
+    pub(super) fn run(mut self, asks: &Receiver<Ask>) {
+        while let Ok(ask) = asks.recv() {
+            match ask {
+                Ask::Read { lane, from, bytes_max, promise } => {
+                    promise.keep(self.look(lane, |reader| reader.read(lane, from, bytes_max)));
+                }
+                Ask::ChainAt { lane, number, promise } => {
+                    promise.keep(self.look(lane, |reader| reader.chain_at(lane, number)));
+                }
+                Ask::Load { segment, pieces } => self.load(segment, pieces),
+                Ask::Close { segment } => self.close(segment),
+                Ask::Forget { segment } => self.sealed.forget(segment),
+                Ask::End => return,
+            }
+        }
+    }
+
+    /// Looks, and looks again when something is not where it should be.
+    fn look<T>(
+        &mut self,
+        lane: Lane,
+        mut look: impl FnMut(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, ReadError> {
+        let mut looks = 1;
+        loop {
+            match look(self) {
+                Ok(found) => return Ok(found),
+                Err(Trouble::Damaged(error)) => return Err(error),
+                Err(_) if looks < LOOKS_MAX => looks += 1,
+                Err(Trouble::Missing(number)) => {
+                    let (first, last, found) = (number, number, "no such run".to_owned());
+                    return Err(ReadError::Damaged { lane, first, last, found });
+                }
+                Err(Trouble::Fault(fault)) => return Err(ReadError::Failed(fault.to_string())),
+            }
+        }
+    }
+
+    /// Runs from the one with `from` on, about `bytes_max`, but at least one if there is any.
+    fn read(&mut self, lane: Lane, from: Number, bytes_max: usize) -> Result<Vec<Run>, Trouble> {
+        let Some(mut view) = self.view(lane, from)? else { return Ok(Vec::new()) };
+        let (mut runs, mut bytes) = (Vec::new(), 0);
+        let mut next = from.max(view.acked.next());
+        while next < view.next && (bytes < bytes_max || runs.is_empty()) {
+            let found = self.fetch(&mut view, lane, next, bytes_max.saturating_sub(bytes))?;
+            let last = found.last().map(Run::last).ok_or(Trouble::Missing(next))?;
+            bytes += found.iter().map(|run| run.encoded().len()).sum::<usize>();
+            runs.extend(found);
+            next = last.next();
+        }
+        Ok(runs)
+    }
+
+    /// The chain at `number`; nothing when this spool has not assigned the number, or no longer
+    /// holds what comes after it.
+    fn chain_at(&mut self, lane: Lane, number: Number) -> Result<Option<Chain>, Trouble> {
+        let wanted = number.next();
+        let Some(mut view) = self.view(lane, wanted)? else { return Ok(None) };
+        if wanted >= view.next {
+            return Ok((wanted == view.next).then_some(view.chain));
+        }
+        let runs = self.fetch(&mut view, lane, wanted, 0)?;
+        match runs.first() {
+            Some(run) => Ok(run.chain_at(number)),
+            None if wanted <= view.acked => Ok(None),
+            None => Err(Trouble::Missing(wanted)),
+        }
+    }
+
+    /// Runs from the one with `next` on, all from one place; none when no place has it.
+    fn fetch(
+        &mut self,
+        view: &mut View,
+        lane: Lane,
+        next: Number,
+        bytes_max: usize,
+    ) -> Result<Vec<Run>, Trouble> {
+        while view.pieces.front().is_some_and(|(_, piece)| piece.last < next) {
+            view.pieces.pop_front();
+        }
+        match (view.pieces.front(), &view.active) {
+            (Some((segment, piece)), _) if piece.first <= next => {
+                let sealed = self.sealed.begin_read(*segment, &self.shared)?;
+                runs(&sealed, lane, next, piece.last, bytes_max)
+            }
+            (piece, Some(active)) => {
+                let through = piece.map_or(Number(u64::MAX), |(_, piece)| piece.first.before());
+                runs(active, lane, next, through, bytes_max)
+            }
+            (_, None) => Ok(Vec::new()),
+        }
+    }
+
+    /// Everything of the pieces that is not acknowledged, for the writer to move.
+    fn load(&mut self, segment: u64, pieces: Vec<Moving>) {
+        let runs = pieces.into_iter().map(|moving| {
+            let Moving { lane, from, piece } = moving;
+            let load = |reader: &mut Self| {
+                let sealed = reader.sealed.begin_read(segment, &reader.shared)?;
+                let runs = runs(&sealed, lane, from, piece.last, usize::MAX)?;
+                let whole = runs.last().is_some_and(|run| run.last() == piece.last);
+                if whole { Ok(runs) } else { Err(Trouble::Missing(from)) }
+            };
+            Ok((moving, self.look(lane, load)?))
+        });
+        let pieces = runs.collect();
+        // The writer looks with its next tick.
+        *self.shared.loaded() = Some(Loaded { segment, pieces });
+    }
+
+    /// Closes a segment that was sealed, so that it can be read without a repair ever after.
+    fn close(&mut self, segment: u64) {
+        let sealed = self.shared.files().catalog.segment_mut(segment).and_then(|s| s.open.take());
+        // When this fails, it is read like one that was not closed.
+        let closed = sealed.and_then(Arc::into_inner).map(redb::Database::close);
+        if closed.is_some()
+            && let Ok(bytes) = self.sealed.file_bytes(segment)
+            && let Some(sealed) = self.shared.files().catalog.segment_mut(segment)
+        {
+            sealed.file_bytes = bytes;
+        }
+    }
+
+    /// A lane as of now; nothing when there is no such lane.
+    fn view(&self, lane: Lane, from: Number) -> Result<Option<View>, Trouble> {
+        let (active, pieces) = {
+            let files = self.shared.files();
+            (files.active.clone(), files.catalog.pieces_from(lane, from).collect())
+        };
+        let Some(active) = active else {
+            let lanes = self.shared.lanes();
+            return Ok(lanes.get(&lane).map(|(state, chain)| View {
+                acked: state.acked_through,
+                next: state.next,
+                chain: *chain,
+                active: None,
+                pieces,
+            }));
+        };
+        let snapshot = active.begin_read()?;
+        let row = snapshot.open_table(schema::LANES)?.get_owned(lane.0)?;
+        let Some(row) = row else { return Ok(None) };
+        let LaneRow { acked, next, chain, .. } = schema::decode("a lane's row", row.value())?;
+        Ok(Some(View { acked, next, chain, active: Some(snapshot), pieces }))
+    }
+}
+
+/// Verified runs from the one with `from` on, without a gap, up to `through`, about `bytes_max` but
+/// at least one; none when `from` is not there.
+fn runs(
+    segment: &ReadTransaction,
+    lane: Lane,
+    from: Number,
+    through: Number,
+    bytes_max: usize,
+) -> Result<Vec<Run>, Trouble> {
+    let table = segment.open_table(schema::RUNS)?;
+    let (mut runs, mut bytes, mut next) = (Vec::new(), 0, from);
+    if from > through {
+        return Ok(runs);
+    }
+    for entry in table.range_owned((lane.0, from.0)..=(lane.0, through.0))? {
+        let (key, value) = entry?;
+        let run = verified(lane, next, Number(key.value().1), value.value())?;
+        if run.first() > next {
+            break;
+        }
+        next = run.last().next();
+        bytes += run.encoded().len();
+        runs.push(run);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(runs)
+}
+
+/// The run in `bytes`, which stands under `last` and should hold `wanted`.
+fn verified(lane: Lane, wanted: Number, last: Number, bytes: &[u8]) -> Result<Run, Trouble> {
+    let damaged = |first: Number, found: String| {
+        Trouble::Damaged(ReadError::Damaged { lane, first: first.min(last), last, found })
+    };
+    let run = Run::decode(Bytes::copy_from_slice(bytes))
+        .map_err(|error| damaged(wanted, error.to_string()))?;
+    run.verify().map_err(|error| damaged(wanted, error.to_string()))?;
+    if run.last() != last {
+        return Err(damaged(run.first(), format!("a run that ends at {}", run.last())));
+    }
+    Ok(run)
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}

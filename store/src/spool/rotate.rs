@@ -1,0 +1,177 @@
+//! Room: whether the quota takes another append, when the active segment is full, and how the next
+//! one is begun (R9).
+//!
+//! What counts is the real bytes of the files. redb doubles a file when it is full, so what is
+//! promised to an append is what the file will be after that; and a little is kept back, because
+//! letting go of packets writes too.
+
+use std::mem;
+use std::sync::Arc;
+
+use redb::{Database, WriteTransaction};
+
+use super::read::Ask;
+use super::segment::{self, Active};
+use super::size;
+use super::stage::Stage;
+use super::writer::Writer;
+use crate::database::NotMade;
+use crate::error::AppendError;
+use crate::fault::Fault;
+use crate::schema;
+
+/// What is kept back of the disk itself, beyond what a file grows by.
+const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
+
+/// What the active segment has to do to take another commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Nothing: it has room.
+    Enough,
+    /// Its file grows by so many bytes.
+    Grow(u64),
+    /// The next segment is begun, with so many bytes.
+    Rotate(u64),
+}
+
+impl Writer {
+    /// Whether `bytes` more of records fit the quota.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), AppendError> {
+        let lanes = self.stage.lanes_count() + 1;
+        let growth = match self.room(size::commit_bytes(self.stage.bytes + bytes, lanes)) {
+            Room::Enough => return Ok(()),
+            Room::Grow(growth) | Room::Rotate(growth) => growth,
+        };
+        let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
+        let headroom = (max_bytes / 64).min(size::GIVE_BACK_BYTES);
+        if used_bytes.saturating_add(growth).saturating_add(headroom) > max_bytes {
+            return Err(AppendError::Full { used_bytes, max_bytes });
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the active segment takes what is staged; if it cannot, nothing was written.
+    pub(super) fn make_room(&mut self, stage: &Stage) -> Result<(), AppendError> {
+        if stage.is_empty() && self.moved.is_none() {
+            return Ok(());
+        }
+        let moved = self.moved.iter().flat_map(|moved| &moved.pieces);
+        let (lanes, bytes) = moved.fold((stage.lanes_count(), stage.bytes), |sum, (moving, _)| {
+            (sum.0 + 1, sum.1 + moving.piece.bytes)
+        });
+        match self.room(size::commit_bytes(bytes, lanes)) {
+            Room::Enough => Ok(()),
+            Room::Grow(growth) => self.check_disk(growth),
+            Room::Rotate(growth) => {
+                self.check_disk(growth)?;
+                self.rotate().map_err(AppendError::from)
+            }
+        }
+    }
+
+    fn check_disk(&self, growth: u64) -> Result<(), AppendError> {
+        // A disk that cannot tell is believed to have room.
+        let available = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
+        if available < growth.saturating_add(DISK_RESERVE_BYTES) {
+            return Err(AppendError::DiskFull);
+        }
+        Ok(())
+    }
+
+    fn room(&self, commit_bytes: u64) -> Room {
+        let len = self.active.len();
+        let needed = self.active.filled.saturating_add(commit_bytes);
+        if needed <= size::fill_max(len) {
+            return Room::Enough;
+        }
+        let grown = doubled(len, needed);
+        let len_max = size::segment_len_max(self.options.segment_bytes);
+        // A file with next to nothing in it would only be followed by another like it.
+        let worth = self.active.filled > self.active.base.saturating_mul(2);
+        if worth && grown > len_max.max(len) {
+            let fresh = self.active.base.saturating_add(commit_bytes);
+            Room::Rotate(doubled(size::SEGMENT_BASE_BYTES, fresh))
+        } else {
+            Room::Grow(grown - len)
+        }
+    }
+
+    /// Seals the active segment and begins the next.
+    pub(super) fn rotate(&mut self) -> Result<(), Fault> {
+        let number = self.next_segment;
+        self.next_segment += 1;
+        let base = self.tables_bytes();
+        let fill = |transaction: &WriteTransaction| self.fill(transaction, number);
+        match segment::create(&*self.disk, &self.paths, number, base, fill) {
+            Ok(active) => {
+                self.put_active(active);
+                Ok(())
+            }
+            Err(NotMade { fault, gone: true }) => Err(fault),
+            Err(NotMade { fault, gone: false }) => {
+                // The next opening may find it, and would believe it: nothing may be added to the
+                // segment before it. The next attempt has a higher number, and settles it.
+                self.fail(fault.clone());
+                Err(fault)
+            }
+        }
+    }
+
+    /// What a new segment begins with: who the spool is, its lanes, and what the others hold.
+    pub(super) fn fill(&self, transaction: &WriteTransaction, number: u64) -> Result<(), Fault> {
+        let mut meta = transaction.open_table(schema::META)?;
+        meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
+        meta.insert(schema::META_SPOOL, schema::encode(&self.spool_row(number))?.as_slice())?;
+        let mut lanes = transaction.open_table(schema::LANES)?;
+        for (lane, entry) in self.lanes.iter() {
+            lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;
+        }
+        let mut manifest = transaction.open_table(schema::MANIFEST)?;
+        let files = self.shared.files();
+        let sealing = self.active_pieces().map(|(lane, piece)| (self.active.number, lane, piece));
+        for (segment, lane, piece) in files.catalog.pieces().chain(sealing) {
+            manifest.insert((segment, lane.0, piece.first.0), (piece.last.0, piece.bytes))?;
+        }
+        transaction.open_table(schema::RUNS)?;
+        transaction.open_table(schema::TOMBSTONES)?;
+        Ok(())
+    }
+
+    /// From here on appends go to `next`; what the lanes have is in sealed segments.
+    fn put_active(&mut self, next: Active) {
+        let sealed = mem::replace(&mut self.active, next);
+        let number = sealed.number;
+        if self.failed.is_none() {
+            self.seal_pieces(number, sealed.len(), Some(Arc::clone(&sealed.db)));
+        }
+        self.shared.files().active = Some(Arc::clone(&self.active.db));
+        drop(sealed);
+        self.remove_empty();
+        let _ = self.reader.send(Ask::Close { segment: number });
+        self.publish_status();
+    }
+
+    /// The pieces of the active segment are those of a sealed one now.
+    pub(super) fn seal_pieces(&mut self, number: u64, bytes: u64, handle: Option<Arc<Database>>) {
+        let catalog = &mut self.shared.files().catalog;
+        catalog.add_segment(number, bytes, handle);
+        for (lane, entry) in self.lanes.iter_mut() {
+            for piece in entry.active.drain(..) {
+                entry.sealed_bytes += piece.bytes;
+                catalog.add_piece(number, lane, piece);
+            }
+        }
+    }
+}
+
+/// How long a file of `len` bytes is once it takes `needed`.
+fn doubled(len: u64, needed: u64) -> u64 {
+    let mut grown = len.max(1);
+    while size::fill_max(grown) < needed {
+        grown = grown.saturating_mul(2);
+        if grown > u64::MAX / 4 {
+            break;
+        }
+    }
+    grown
+}

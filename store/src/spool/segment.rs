@@ -1,0 +1,115 @@
+//! Segment files: their names, how one is made, and how the active one is opened.
+//!
+//! A segment is made under a temporary name, filled, committed, renamed, and its directory synced,
+//! all before "stored" is said from it (R1): whatever bears a segment's name is whole. A file is
+//! never written to again once the next segment has its name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use redb::{Database, WriteTransaction};
+
+use crate::database::{self, Length, NotMade, Trust};
+use crate::disk::Disk;
+use crate::fault::Fault;
+
+/// The cache of the active segment: what is sent and acknowledged soon after it was stored is
+/// neither read back for sending nor for dropping.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Where a spool's files are.
+#[derive(Debug, Clone)]
+pub(super) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    /// The files of the spool in `root`.
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The directory of the spool.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The lock of the directory.
+    pub(super) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// The directory of the segments.
+    pub(super) fn segments(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// Where damaged bytes are kept (R10).
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// A segment's file.
+    pub(super) fn segment(&self, number: u64) -> PathBuf {
+        self.segments().join(format!("{number:08}.seg"))
+    }
+
+    /// A segment's file while it is made.
+    pub(super) fn temporary(&self, number: u64) -> PathBuf {
+        self.segments().join(format!("{number:08}.tmp"))
+    }
+
+    /// The number of the segment that a file's name says, if it says one.
+    pub(super) fn number(name: &str) -> Option<u64> {
+        name.strip_suffix(".seg")?.parse().ok()
+    }
+}
+
+/// The segment that takes appends.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) number: u64,
+    pub(super) db: Arc<Database>,
+    len: Length,
+    /// About how much of the file the tables took that it began with.
+    pub(super) base: u64,
+    /// About how much of it is in use.
+    pub(super) filled: u64,
+    /// The most that was in use since somebody last asked.
+    pub(super) peak: u64,
+}
+
+impl Active {
+    /// The bytes of its file.
+    pub(super) fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Counts what a commit added and removed.
+    pub(super) fn count(&mut self, added: u64, removed: u64) {
+        self.filled = self.filled.saturating_add(added).saturating_sub(removed);
+        self.peak = self.peak.max(self.filled);
+    }
+}
+
+/// Makes segment `number`, with what `fill` writes into it; `base` is about how many bytes that is.
+pub(super) fn create(
+    disk: &dyn Disk,
+    paths: &Paths,
+    number: u64,
+    base: u64,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<Active, NotMade> {
+    let (dir, temporary, path) =
+        (paths.segments(), paths.temporary(number), paths.segment(number));
+    let (db, len) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
+    Ok(Active { number, db: Arc::new(db), len, base, filled: base, peak: base })
+}
+
+/// Opens segment `number` to append to it.
+pub(super) fn open_active(disk: &dyn Disk, paths: &Paths, number: u64) -> Result<Active, Fault> {
+    let path = paths.segment(number);
+    let (db, len) = database::open(disk, &path, CACHE_BYTES, Trust::Nothing)?;
+    Ok(Active { number, db: Arc::new(db), len, base: 0, filled: 0, peak: 0 })
+}

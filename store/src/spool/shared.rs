@@ -1,0 +1,58 @@
+//! What the spool's threads and its handles share: each part behind a lock of its own that is held
+//! for moments, never over a commit or a read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use paquebot_protocol::{Chain, Lane};
+use redb::Database;
+
+use super::catalog::Catalog;
+use super::facts::{LaneState, SpoolStatus};
+use super::release::Loaded;
+
+/// What is shared.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    files: Mutex<Files>,
+    lanes: Mutex<BTreeMap<Lane, (LaneState, Chain)>>,
+    status: Mutex<SpoolStatus>,
+    loaded: Mutex<Option<Loaded>>,
+}
+
+/// Where packets can be read.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// The active segment, unless it failed or the spool is closed.
+    pub(super) active: Option<Arc<Database>>,
+    /// The sealed ones.
+    pub(super) catalog: Catalog,
+}
+
+impl Shared {
+    /// Where packets can be read. Changes with the active segment under one lock, so that a reader
+    /// never misses a packet that moves from one to the other.
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
+        lock(&self.files)
+    }
+
+    /// Every lane as of the last commit, with its chain at `next - 1`.
+    pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, (LaneState, Chain)>> {
+        lock(&self.lanes)
+    }
+
+    /// How the spool is.
+    pub(super) fn status(&self) -> MutexGuard<'_, SpoolStatus> {
+        lock(&self.status)
+    }
+
+    /// What the reader has loaded to be moved.
+    pub(super) fn loaded(&self) -> MutexGuard<'_, Option<Loaded>> {
+        lock(&self.loaded)
+    }
+}
+
+/// No lock here guards anything that a panic could leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

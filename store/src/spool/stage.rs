@@ -1,0 +1,156 @@
+//! Appends on their way into the next commit: their packets are numbered, and cut into runs.
+//!
+//! Nothing here changes the lane table: when the commit fails, all of this is thrown away and the
+//! numbers are free again, because nobody has heard of them (R2).
+
+use std::collections::HashMap;
+
+use paquebot_protocol::run::RunBuilder;
+use paquebot_protocol::{Batch, Chain, Lane, Number, Origin, Run, TargetId};
+
+use super::facts::Stored;
+use super::lanes::{LaneEntry, Lanes};
+use super::size;
+use crate::error::AppendError;
+use crate::reply::Promise;
+
+/// A promise that the next commit keeps.
+pub(super) type Waiting = (Promise<Stored, AppendError>, Stored);
+
+/// What the next commit stores.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) lanes: Vec<StagedLane>,
+    by_lane: HashMap<Lane, usize>,
+    new_lanes: HashMap<TargetId, Lane>,
+    /// The bytes of all records.
+    pub(super) bytes: u64,
+}
+
+/// What the next commit stores in one lane.
+#[derive(Debug)]
+pub(super) struct StagedLane {
+    pub(super) lane: Lane,
+    pub(super) target: TargetId,
+    /// The first number that is handed out.
+    first: Number,
+    /// The number after the last.
+    pub(super) next: Number,
+    /// At `first - 1`.
+    chain: Chain,
+    batches: Vec<Batch>,
+    bytes: usize,
+}
+
+impl Stage {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// How many lanes it touches.
+    pub(super) fn lanes_count(&self) -> u64 {
+        self.lanes.len() as u64
+    }
+
+    /// How many lanes it makes.
+    pub(super) fn new_lanes(&self) -> usize {
+        self.new_lanes.len()
+    }
+
+    /// The lane for packets to `target`, if there is or will be one.
+    pub(super) fn lane_of(&self, lanes: &Lanes, target: &TargetId) -> Option<Lane> {
+        self.new_lanes.get(target).copied().or_else(|| lanes.lane_of(target))
+    }
+
+    /// Opens a lane for `target`.
+    pub(super) fn open_lane(&mut self, lane: Lane, target: TargetId) {
+        self.add_lane(lane, &LaneEntry::new(lane, target.clone()));
+        self.new_lanes.insert(target, lane);
+    }
+
+    /// Numbers the packets of `batch`, which go into `lane`. `None` when its numbers are used up.
+    pub(super) fn number(
+        &mut self,
+        lanes: &Lanes,
+        lane: Lane,
+        batch: Batch,
+    ) -> Option<(Number, u64)> {
+        let at = match self.by_lane.get(&lane) {
+            Some(at) => *at,
+            None => self.add_lane(lane, lanes.get(lane)?),
+        };
+        let staged = self.lanes.get_mut(at)?;
+        let first = staged.next;
+        let count = batch.count() as u64;
+        staged.next = first.plus(count).filter(|next| next.0 < u64::MAX)?;
+        staged.bytes += batch.bytes();
+        self.bytes += batch.bytes() as u64;
+        staged.batches.push(batch);
+        Some((first, count))
+    }
+
+    fn add_lane(&mut self, lane: Lane, entry: &LaneEntry) -> usize {
+        self.by_lane.insert(lane, self.lanes.len());
+        self.lanes.push(StagedLane {
+            lane,
+            target: entry.target.clone(),
+            first: entry.next,
+            next: entry.next,
+            chain: entry.chain,
+            batches: Vec::new(),
+            bytes: 0,
+        });
+        self.lanes.len() - 1
+    }
+}
+
+impl StagedLane {
+    /// Cuts the lane's packets into runs; gives the chain after them too.
+    pub(super) fn cut(&self, origin: Origin) -> (Vec<Run>, Chain) {
+        cut(&self.batches, self.bytes, origin, self.first, self.chain)
+    }
+}
+
+/// Packets of several batches, which have `bytes` of records in all, as runs from `first` on.
+fn cut(
+    batches: &[Batch],
+    bytes: usize,
+    origin: Origin,
+    first: Number,
+    chain: Chain,
+) -> (Vec<Run>, Chain) {
+    let (mut runs, mut chain, mut next, mut remaining) = (Vec::new(), chain, first, bytes);
+    let mut open: Option<(RunBuilder, usize)> = None;
+    for batch in batches {
+        let mut at = 0;
+        while at < batch.count() {
+            let (builder, records_max) = open.get_or_insert_with(|| {
+                let records_max = size::records_max(remaining);
+                (RunBuilder::new(origin, next, chain, records_max.min(remaining)), records_max)
+            });
+            let end = builder.fill(batch, at, *records_max);
+            next = next.plus((end - at) as u64).unwrap_or(next);
+            at = end;
+            if at < batch.count() {
+                finish(&mut open, &mut runs, &mut chain, &mut remaining);
+            }
+        }
+    }
+    finish(&mut open, &mut runs, &mut chain, &mut remaining);
+    (runs, chain)
+}
+
+fn finish(
+    open: &mut Option<(RunBuilder, usize)>,
+    runs: &mut Vec<Run>,
+    chain: &mut Chain,
+    remaining: &mut usize,
+) {
+    if let Some((builder, _)) = open.take() {
+        *chain = builder.chain();
+        *remaining = remaining.saturating_sub(builder.bytes());
+        runs.extend(builder.finish());
+    }
+}

@@ -1,0 +1,262 @@
+//! The thread "spool": the only one that writes to a spool.
+//!
+//! It takes everything that waits, commits once, then keeps every promise in order; while a commit
+//! runs, the next batch gathers. Nothing sleeps to gather more.
+//!
+//! | file | does |
+//! |---|---|
+//! | `stage.rs` | numbers and cuts appends |
+//! | `commit.rs` | writes them, with the drops that wait, in one transaction |
+//! | `rotate.rs` | begins the next segment |
+//! | `release.rs` | gives files back |
+//! | `fail.rs` | goes on after a write that failed |
+//!
+//! The lane table in memory is as of the last commit, always: a commit works on copies of the rows
+//! that it touches, and puts them in place when it is durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use paquebot_protocol::{Lane, Number, Origin};
+
+use super::catalog::Piece;
+use super::facts::{Identity, Stored};
+use super::lanes::Lanes;
+use super::read::Ask;
+use super::release::Moved;
+use super::segment::{Active, Paths};
+use super::shared::Shared;
+use super::stage::Stage;
+use super::{Append, OnCommit, SpoolOptions, size};
+use crate::clock;
+use crate::disk::{DirLock, Disk};
+use crate::error::AppendError;
+use crate::fault::Fault;
+use crate::reply::Promise;
+use crate::schema::SpoolRow;
+
+/// The records that one commit takes: enough for full speed, and little to lose when it fails.
+const COMMIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What the thread is told.
+pub(super) enum Order {
+    /// Store packets.
+    Append(Append),
+    /// Let go of packets.
+    Drop { lane: Lane, through: Number, dead_lettered: u64 },
+    /// Take a new id.
+    Rekey(Promise<Identity, AppendError>),
+    /// Commit what waits, and end.
+    Close,
+}
+
+/// Packets that may go.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Waived {
+    pub(super) through: Number,
+    pub(super) dead_lettered: u64,
+}
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) options: SpoolOptions,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) paths: Paths,
+    pub(super) shared: Arc<Shared>,
+    pub(super) on_commit: OnCommit,
+    pub(super) identity: Identity,
+    pub(super) next_lane: u64,
+    pub(super) lanes: Lanes,
+    pub(super) pending_packets: u64,
+    pub(super) pending_bytes: u64,
+    pub(super) active: Active,
+    /// Never used twice, not even for a segment that was not made.
+    pub(super) next_segment: u64,
+    pub(super) stage: Stage,
+    pub(super) drops: BTreeMap<Lane, Waived>,
+    pub(super) drops_since: Option<Instant>,
+    /// Runs on their way from an old segment into the active one.
+    pub(super) moved: Option<Moved>,
+    /// The segment whose runs the reader is loading.
+    pub(super) moving: Option<u64>,
+    /// Segments whose runs cannot be read.
+    pub(super) immovable: Vec<u64>,
+    /// Why the active segment must not be written to any more.
+    pub(super) failed: Option<Fault>,
+    pub(super) ticked: Instant,
+    pub(super) reader: Sender<Ask>,
+    pub(super) reading: Option<JoinHandle<()>>,
+    pub(super) lock: DirLock,
+}
+
+impl Writer {
+    /// Works until it is told to close, or nobody holds a handle any more.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<(), String> {
+        loop {
+            let order = match self.wait(orders) {
+                Ok(order) => Some(order),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.close(),
+            };
+            let mut open = order.is_none_or(|order| self.take(order));
+            while open && self.stage.bytes < COMMIT_BYTES_MAX {
+                let Ok(order) = orders.try_recv() else { break };
+                open = self.take(order);
+            }
+            let idle = self.drops_due().is_some_and(|due| clock::now() >= due);
+            if !self.stage.is_empty() || self.moved.is_some() || idle {
+                self.commit();
+            }
+            if !open {
+                return self.close();
+            }
+            if self.ticked.elapsed() >= self.options.tidy_every && self.ticks() {
+                self.tick();
+            }
+        }
+    }
+
+    fn wait(&self, orders: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
+        let tick = self.ticks().then(|| self.ticked + self.options.tidy_every);
+        let due = [tick, self.drops_due()].into_iter().flatten().min();
+        match due {
+            Some(due) => orders.recv_timeout(due.saturating_duration_since(clock::now())),
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// When drops are committed by themselves.
+    fn drops_due(&self) -> Option<Instant> {
+        let since = self.drops_since.filter(|_| self.failed.is_none());
+        since.map(|since| since + self.options.drop_after)
+    }
+
+    /// Takes an order; whether it goes on after it.
+    fn take(&mut self, order: Order) -> bool {
+        match order {
+            Order::Append(append) => self.append(append),
+            Order::Drop { lane, through, dead_lettered } => {
+                let waived = self.drops.entry(lane).or_default();
+                waived.through = waived.through.max(through);
+                waived.dead_lettered = waived.dead_lettered.saturating_add(dead_lettered);
+                self.drops_since.get_or_insert_with(clock::now);
+            }
+            Order::Rekey(promise) => self.rekey(promise),
+            Order::Close => return false,
+        }
+        true
+    }
+
+    /// Numbers packets for the next commit, or refuses them.
+    fn append(&mut self, append: Append) {
+        let Append { target, batch, reply } = append;
+        let promise = Promise::new(reply);
+        if let Some(fault) = &self.failed {
+            return promise.keep(Err(fault.clone().into()));
+        }
+        let spool = self.identity.spool;
+        if batch.is_empty() {
+            // Nothing to make durable: there is no packet whose number could be told.
+            let stored = Stored { spool, lane: Lane(0), first: Number::NONE, count: 0 };
+            return promise.keep(Ok(stored));
+        }
+        let known = self.stage.lane_of(&self.lanes, &target);
+        if known.is_none() && self.lanes.len() + self.stage.new_lanes() >= self.options.lanes_max {
+            return promise.keep(Err(AppendError::LanesFull { max: self.options.lanes_max }));
+        }
+        if let Err(error) = self.check_room(batch.bytes() as u64) {
+            return promise.keep(Err(error));
+        }
+        let lane = known.unwrap_or_else(|| {
+            let lane = Lane(self.next_lane + self.stage.new_lanes() as u64);
+            self.stage.open_lane(lane, target);
+            lane
+        });
+        match self.stage.number(&self.lanes, lane, batch) {
+            Some((first, count)) => {
+                self.stage.waiting.push((promise, Stored { spool, lane, first, count }));
+            }
+            None => promise.keep(Err(AppendError::Failed("the lane's numbers used up".into()))),
+        }
+    }
+
+    /// Where and when the next packets are born.
+    pub(super) fn origin(&self) -> Origin {
+        Origin { spool: self.identity.spool, nonce: self.identity.nonce }
+    }
+
+    /// The spool's row, for the segment `segment`.
+    pub(super) fn spool_row(&self, segment: u64) -> SpoolRow {
+        let Identity { spool, replaces, opened, nonce } = self.identity;
+        SpoolRow { spool, replaces, opened, nonce, next_lane: self.next_lane, segment }
+    }
+
+    /// The bytes of the spool's files.
+    pub(super) fn file_bytes(&self) -> u64 {
+        // A segment that failed is among the sealed ones.
+        let active = if self.failed.is_none() { self.active.len() } else { 0 };
+        active + self.shared.files().catalog.file_bytes()
+    }
+
+    /// Tells everybody how the spool is.
+    pub(super) fn publish_status(&self) {
+        let file_bytes = self.file_bytes();
+        let sealed = self.shared.files().catalog.len();
+        let mut status = self.shared.status();
+        status.file_bytes = file_bytes;
+        status.max_bytes = self.options.max_bytes;
+        status.segments = sealed + usize::from(self.failed.is_none());
+        status.lanes = self.lanes.len();
+        status.pending_packets = self.pending_packets;
+        status.pending_bytes = self.pending_bytes;
+        status.failed = self.failed.as_ref().map(ToString::to_string);
+    }
+
+    /// The pieces of every lane in the active segment.
+    pub(super) fn active_pieces(&self) -> impl Iterator<Item = (Lane, Piece)> {
+        self.lanes.iter().flat_map(|(lane, entry)| {
+            entry.active.iter().map(move |piece| (lane, *piece))
+        })
+    }
+
+    /// How much of a file the lane table and the manifest take.
+    pub(super) fn tables_bytes(&self) -> u64 {
+        let lanes: u64 =
+            self.lanes.iter().map(|(_, entry)| 192 + 2 * entry.target.as_str().len() as u64).sum();
+        let pieces = self.shared.files().catalog.pieces().count() + self.active_pieces().count();
+        size::SEGMENT_BASE_BYTES + lanes + 96 * pieces as u64
+    }
+
+    fn close(mut self) -> Result<(), String> {
+        if !self.stage.is_empty() || !self.drops.is_empty() {
+            self.commit();
+        }
+        let _ = self.reader.send(Ask::End);
+        if let Some(reading) = self.reading.take() {
+            reading.join().map_err(|_| "the reader's thread panicked".to_owned())?;
+        }
+        self.shared.files().active = None;
+        if let Some(fault) = self.failed {
+            return Err(fault.to_string());
+        }
+        let path = self.paths.segment(self.active.number);
+        let Some(db) = Arc::into_inner(self.active.db) else {
+            return Err(format!("{}: expected to close it, found it in use", path.display()));
+        };
+        db.close().map_err(|error| format!("{}: {error}", path.display()))?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+impl From<Fault> for AppendError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::DiskFull,
+            Fault::Broken(found) => Self::Failed(found),
+        }
+    }
+}

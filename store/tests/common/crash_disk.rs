@@ -1,0 +1,331 @@
+//! A disk in memory that loses power: whatever was not synced is kept or lost at random, block by
+//! block and name by name, as a real one may do it. Writes after the cut fail, as in a dream.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use paquebot_store::{DirLock, Disk};
+use redb::StorageBackend;
+
+const BLOCK: usize = 4096;
+
+/// What the disk does when it is asked to sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plan {
+    /// It does it.
+    #[default]
+    Work,
+    /// The power goes in the middle of the n-th sync from now, the first being 1.
+    CutAt(u64),
+    /// The n-th sync from now fails, and takes nothing of what it was to make durable.
+    FailAt(u64),
+}
+
+#[derive(Debug, Default)]
+struct World {
+    files: Vec<Content>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    dirs: BTreeSet<PathBuf>,
+    locks: BTreeSet<PathBuf>,
+    plan: Plan,
+    syncs: u64,
+    off: bool,
+    full: bool,
+    random: u64,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Content {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Len(usize),
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct CrashDisk(Arc<Mutex<World>>);
+
+impl CrashDisk {
+    /// An empty disk; `seed` decides what a cut keeps.
+    pub fn new(seed: u64) -> Self {
+        let random = seed.wrapping_mul(2).wrapping_add(1);
+        Self(Arc::new(Mutex::new(World { random, ..World::default() })))
+    }
+
+    /// What is to happen, counted from now.
+    pub fn plan(&self, plan: Plan) {
+        let mut world = self.0.lock().unwrap();
+        world.plan = plan;
+        world.syncs = 0;
+    }
+
+    /// How many syncs there were since the plan was made.
+    pub fn syncs(&self) -> u64 {
+        self.0.lock().unwrap().syncs
+    }
+
+    /// Whether the power is off.
+    pub fn is_off(&self) -> bool {
+        self.0.lock().unwrap().off
+    }
+
+    /// Says from now on that there is no room, or that there is again.
+    pub fn set_full(&self, full: bool) {
+        self.0.lock().unwrap().full = full;
+    }
+
+    /// What is left after the power was cut, now or before: a new disk with a part of what was not
+    /// synced.
+    pub fn survivor(&self) -> Self {
+        let mut world = self.0.lock().unwrap();
+        world.off = true;
+        let mut files = Vec::new();
+        for at in 0..world.files.len() {
+            let bytes = world.survive(at);
+            files.push(Content { live: bytes.clone(), durable: bytes, pending: Vec::new() });
+        }
+        let names = world.surviving_names();
+        let (random, dirs) = (world.random, world.dirs.clone());
+        let durable_names = names.clone();
+        let world = World { files, names, durable_names, dirs, random, ..World::default() };
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// The bytes of a file as they are read now.
+    pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let world = self.0.lock().unwrap();
+        world.names.get(path).map(|file| world.files[*file].live.clone())
+    }
+
+    /// Puts bytes in place of a file's, durably.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut world = self.0.lock().unwrap();
+        let file = world.names[path];
+        world.files[file] =
+            Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
+    }
+
+    /// The names of all files.
+    pub fn names(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap().names.keys().cloned().collect()
+    }
+
+    fn world(&self) -> io::Result<std::sync::MutexGuard<'_, World>> {
+        let world = self.0.lock().unwrap();
+        if world.off { Err(io::Error::other("the power is off")) } else { Ok(world) }
+    }
+}
+
+impl World {
+    /// xorshift64*
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
+    }
+
+    fn coin(&mut self) -> bool {
+        self.random().is_multiple_of(2)
+    }
+
+    /// Counts a sync; an error when it is the one that goes wrong.
+    fn sync(&mut self) -> io::Result<()> {
+        self.syncs += 1;
+        match self.plan {
+            Plan::CutAt(at) if at == self.syncs => {
+                self.off = true;
+                Err(io::Error::other("the power went off"))
+            }
+            Plan::FailAt(at) if at == self.syncs => Err(io::Error::other("a sync failed")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file after the cut: with some of what was not synced.
+    fn survive(&mut self, at: usize) -> Vec<u8> {
+        let mut bytes = self.files[at].durable.clone();
+        for change in std::mem::take(&mut self.files[at].pending) {
+            match change {
+                Change::Len(len) if self.coin() => bytes.resize(len, 0),
+                Change::Len(_) => {}
+                Change::Write(offset, data) => {
+                    for (block, part) in data.chunks(BLOCK).enumerate() {
+                        if self.coin() {
+                            write(&mut bytes, offset + block * BLOCK, part);
+                        }
+                    }
+                }
+            }
+        }
+        bytes
+    }
+
+    /// The names after the cut: of those that were not synced, some are as they were before.
+    fn surviving_names(&mut self) -> BTreeMap<PathBuf, usize> {
+        let mut names = self.durable_names.clone();
+        let now = self.names.clone();
+        let all: BTreeSet<PathBuf> = names.keys().chain(now.keys()).cloned().collect();
+        for name in all {
+            if self.coin() {
+                match now.get(&name) {
+                    Some(file) => names.insert(name, *file),
+                    None => names.remove(&name),
+                };
+            }
+        }
+        names
+    }
+}
+
+fn write(bytes: &mut Vec<u8>, offset: usize, data: &[u8]) {
+    let end = offset + data.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[offset..end].copy_from_slice(data);
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+impl Disk for CrashDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.world()?.dirs.extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut world = self.world()?;
+        world.sync()?;
+        let here = |path: &PathBuf| path.parent() == Some(dir);
+        let now: Vec<_> =
+            world.names.iter().filter(|(n, _)| here(n)).map(|(n, f)| (n.clone(), *f)).collect();
+        world.durable_names.retain(|name, _| !here(name));
+        world.durable_names.extend(now);
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let world = self.world()?;
+        if !world.dirs.contains(dir) {
+            return Err(not_found());
+        }
+        let here = world.names.keys().filter(|name| name.parent() == Some(dir));
+        Ok(here.map(|name| name.file_name().unwrap().to_string_lossy().into_owned()).collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world()?;
+        let file = world.names.remove(from).ok_or_else(not_found)?;
+        world.names.insert(to.to_owned(), file);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.world()?.names.remove(path).map(|_| ()).ok_or_else(not_found)
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn StorageBackend>> {
+        let mut world = self.world()?;
+        let file = match (world.names.get(path), create) {
+            (Some(file), false) => *file,
+            (None, false) => return Err(not_found()),
+            (_, true) => {
+                world.files.push(Content::default());
+                let file = world.files.len() - 1;
+                world.names.insert(path.to_owned(), file);
+                file
+            }
+        };
+        Ok(Box::new(OpenFile { disk: self.clone(), file }))
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        let world = self.world()?;
+        let file = world.names.get(path).ok_or_else(not_found)?;
+        Ok(world.files[*file].live.len() as u64)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<DirLock> {
+        if !self.world()?.locks.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(DirLock::new(Held { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    fn available(&self, _: &Path) -> io::Result<u64> {
+        Ok(if self.world()?.full { 0 } else { u64::MAX })
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    disk: CrashDisk,
+    path: PathBuf,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.disk.0.lock().unwrap().locks.remove(&self.path);
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    disk: CrashDisk,
+    file: usize,
+}
+
+impl StorageBackend for OpenFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.world()?.files[self.file].live.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let world = self.disk.world()?;
+        let offset = usize::try_from(offset).unwrap();
+        let bytes = world.files[self.file].live.get(offset..offset + out.len());
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut world = self.disk.world()?;
+        let (file, len) = (&mut world.files[self.file], usize::try_from(len).unwrap());
+        file.live.resize(len, 0);
+        file.pending.push(Change::Len(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut world = self.disk.world()?;
+        world.sync()?;
+        let file = &mut world.files[self.file];
+        for change in std::mem::take(&mut file.pending) {
+            match change {
+                Change::Len(len) => file.durable.resize(len, 0),
+                Change::Write(offset, data) => write(&mut file.durable, offset, &data),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut world = self.disk.world()?;
+        let (file, offset) = (&mut world.files[self.file], usize::try_from(offset).unwrap());
+        write(&mut file.live, offset, data);
+        file.pending.push(Change::Write(offset, data.to_vec()));
+        Ok(())
+    }
+}

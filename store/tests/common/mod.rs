@@ -1,0 +1,271 @@
+//! Rigs: a spool and a ledger on a disk in memory, with verbs. Waits are for answers, never for
+//! time.
+
+#![allow(dead_code, unreachable_pub, reason = "every test uses a part of it")]
+
+pub mod crash_disk;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use paquebot_protocol::{
+    Batch, Chain, ClientId, Lane, LaneKey, Number, Packet, Run, SpoolId, TargetId,
+};
+use paquebot_store::{
+    Admitted, Append, AppendError, Committed, CursorAt, DeadLetter, Fence, Identity, LaneState,
+    Ledger, LedgerError, LedgerOpened, LedgerOptions, Mark, OpenError, Opened, ReadError, Record,
+    RecordError, Reply, Spool, SpoolOptions, Stored,
+};
+
+pub use crash_disk::{CrashDisk, Plan};
+
+/// Longer than any answer takes, even here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks something of a store, and waits for the answer.
+pub fn ask<T: Send + 'static>(question: impl FnOnce(Reply<T>)) -> T {
+    let (answer, answered) = mpsc::channel();
+    question(Box::new(move |found| drop(answer.send(found))));
+    answered.recv_timeout(PATIENCE).expect("an answer")
+}
+
+/// Waits until `condition` holds.
+pub fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..PATIENCE.as_millis() {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("waited in vain until {what}");
+}
+
+pub fn target(name: &str) -> TargetId {
+    name.parse().unwrap()
+}
+
+pub fn dir() -> PathBuf {
+    PathBuf::from("/data/client")
+}
+
+/// A segment's path.
+pub fn segment(number: u64) -> PathBuf {
+    dir().join("spool").join(format!("{number:08}.seg"))
+}
+
+/// Options for a spool with small segments, in which drops ride on appends alone, and that looks
+/// after its files at once.
+pub fn options() -> SpoolOptions {
+    let mut options = SpoolOptions::new(dir(), 1 << 30, 1_000);
+    options.segment_bytes = 1 << 20;
+    options.drop_after = Duration::from_secs(3600);
+    options.tidy_every = Duration::from_millis(1);
+    options
+}
+
+/// A batch of packets with this data each.
+pub fn batch(data: &[Vec<u8>]) -> Batch {
+    let mut batch = Batch::default();
+    for (at, data) in data.iter().enumerate() {
+        batch.push(&Packet { created_ms: at as u64, data, ..Packet::default() });
+    }
+    batch
+}
+
+/// `count` packets of about `bytes` bytes, each telling its place after `from`.
+pub fn data(from: u64, count: u64, bytes: usize) -> Vec<Vec<u8>> {
+    let one = |number: u64| {
+        let mut data = number.to_string().into_bytes();
+        data.resize(bytes.max(data.len()), b'.');
+        data
+    };
+    (from + 1..=from + count).map(one).collect()
+}
+
+/// A spool on a disk in memory.
+pub struct SpoolRig {
+    pub disk: CrashDisk,
+    pub spool: Spool,
+    pub opened: Opened,
+    pub options: SpoolOptions,
+    pub commits: Arc<Mutex<Vec<Committed>>>,
+}
+
+impl SpoolRig {
+    pub fn new() -> Self {
+        Self::open(CrashDisk::new(1), options()).unwrap()
+    }
+
+    pub fn open(disk: CrashDisk, options: SpoolOptions) -> Result<Self, OpenError> {
+        let commits = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&commits);
+        let on_commit = Box::new(move |committed| heard.lock().unwrap().push(committed));
+        let (spool, opened) =
+            Spool::open(options.clone(), Arc::new(disk.clone()), on_commit)?;
+        Ok(Self { disk, spool, opened, options, commits })
+    }
+
+    /// Closes it and opens it again.
+    pub fn reopen(self) -> Self {
+        self.spool.close().unwrap();
+        Self::open(self.disk, self.options).unwrap()
+    }
+
+    /// Cuts the power, and opens what is left.
+    pub fn crash(self) -> Self {
+        Self::open(self.disk.survivor(), self.options).unwrap()
+    }
+
+    pub fn append(&self, to: &str, data: &[Vec<u8>]) -> Result<Stored, AppendError> {
+        let (target, batch) = (target(to), batch(data));
+        ask(|reply| self.spool.append(Append { target, batch, reply }))
+    }
+
+    pub fn read(&self, lane: Lane, from: u64, bytes_max: usize) -> Result<Vec<Run>, ReadError> {
+        ask(|reply| self.spool.read(lane, Number(from), bytes_max, reply))
+    }
+
+    /// Every packet from `from` on: its number and data. The runs' chains must meet.
+    pub fn packets(&self, lane: Lane, from: u64) -> Vec<(u64, Vec<u8>)> {
+        let (mut packets, mut next, mut chain) = (Vec::new(), Number(from), None);
+        loop {
+            let runs = self.read(lane, next.0, 300_000).unwrap();
+            if runs.is_empty() {
+                return packets;
+            }
+            for run in runs {
+                if chain.is_some() && run.first() == next {
+                    assert_eq!(chain, Some(run.head().chain), "the chain at {next} of {lane}");
+                }
+                chain = Some(run.verify().unwrap());
+                for (number, record) in run.records().filter(|(number, _)| *number >= next) {
+                    packets.push((number.0, Packet::decode(record).unwrap().data.to_vec()));
+                }
+                next = run.last().next();
+            }
+        }
+    }
+
+    pub fn chain_at(&self, lane: Lane, number: u64) -> Option<Chain> {
+        ask(|reply| self.spool.chain_at(lane, Number(number), reply)).unwrap()
+    }
+
+    pub fn rekey(&self) -> Result<Identity, AppendError> {
+        ask(|reply| self.spool.rekey(reply))
+    }
+
+    /// Drops, and waits until this is durable.
+    pub fn drop_through(&self, lane: Lane, through: u64) {
+        self.spool.drop_through(lane, Number(through), 0);
+        if self.options.drop_after > Duration::from_secs(60) {
+            self.append("rig.carrier", &data(0, 1, 1)).unwrap();
+        } else {
+            until("it is dropped", || self.lane(lane).acked_through >= Number(through));
+        }
+    }
+
+    pub fn lane(&self, lane: Lane) -> LaneState {
+        self.spool.lane_states().into_iter().find(|state| state.lane == lane).unwrap()
+    }
+
+    /// The bytes of all files of the spool, by the disk's account.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk.names().iter().map(|name| self.disk.bytes(name).unwrap().len() as u64).sum()
+    }
+
+    /// How many segments lie on the disk.
+    pub fn segments(&self) -> usize {
+        let is_segment = |name: &&PathBuf| name.extension() == Some(Path::new("seg").as_os_str());
+        self.disk.names().iter().filter(is_segment).count()
+    }
+}
+
+pub fn client(name: &str) -> ClientId {
+    name.parse().unwrap()
+}
+
+pub fn fence(spool: u8, opened: u64, nonce: u64) -> Fence {
+    Fence { spool: SpoolId([spool; 16]), opened, nonce }
+}
+
+pub fn key(fence: Fence, lane: u64) -> LaneKey {
+    LaneKey { spool: fence.spool, lane: Lane(lane) }
+}
+
+/// The mark that moves a lane's cursor.
+pub fn mark(fence: Fence, lane: u64, from: u64, through: u64) -> Mark {
+    let chain = Chain(through * 1000 + lane);
+    let handled = through - from;
+    Mark { fence, lane: Lane(lane), from: Number(from), through: Number(through), chain, handled }
+}
+
+/// A ledger on a disk in memory.
+pub struct LedgerRig {
+    pub disk: CrashDisk,
+    pub ledger: Ledger,
+    pub opened: LedgerOpened,
+}
+
+impl LedgerRig {
+    pub fn new() -> Self {
+        Self::open(CrashDisk::new(1)).unwrap()
+    }
+
+    pub fn open(disk: CrashDisk) -> Result<Self, OpenError> {
+        let options = LedgerOptions { dir: Self::dir() };
+        let (ledger, opened) = Ledger::open(options, Arc::new(disk.clone()))?;
+        Ok(Self { disk, ledger, opened })
+    }
+
+    pub fn dir() -> PathBuf {
+        PathBuf::from("/data/server")
+    }
+
+    pub fn reopen(self) -> Self {
+        self.ledger.close().unwrap();
+        Self::open(self.disk).unwrap()
+    }
+
+    pub fn crash(self) -> Self {
+        Self::open(self.disk.survivor()).unwrap()
+    }
+
+    pub fn admit(&self, fence: Fence) -> Result<Admitted, LedgerError> {
+        ask(|reply| self.ledger.admit(fence, None, client("till-17"), reply))
+    }
+
+    pub fn cursor(&self, key: LaneKey, first: u64) -> CursorAt {
+        ask(|reply| self.ledger.cursor(key, Number(first), reply)).unwrap()
+    }
+
+    pub fn record(&self, marks: Vec<Mark>, dead: Vec<DeadLetter>) -> Result<(), RecordError> {
+        ask(|reply| {
+            let handler = "orders".into();
+            self.ledger.record(Record { handler, marks, file: None, dead, reply });
+        })
+    }
+
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        ask(|reply| self.ledger.dead_letters(1_000, reply)).unwrap()
+    }
+}
+
+/// A packet that nobody could handle.
+pub fn letter(fence: Fence, lane: u64, number: u64) -> DeadLetter {
+    DeadLetter {
+        id: paquebot_protocol::PacketId {
+            spool: fence.spool,
+            lane: Lane(lane),
+            number: Number(number),
+        },
+        client: client("till-17"),
+        target: target("orders.new"),
+        handler: "orders".to_owned(),
+        reason: "no such article".to_owned(),
+        attempts: 3,
+        first_attempt_ms: 1_000,
+        last_attempt_ms: 2_000,
+        record: b"the packet's record".as_slice().into(),
+    }
+}
