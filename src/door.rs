@@ -65,7 +65,8 @@ impl Door {
     /// When it describes none.
     pub fn of_client(config: &Config) -> Result<Self, Failure> {
         let missing = || {
-            let message = format!("{}: expected a [client] part, found none", config.path.display());
+            let message =
+                format!("{}: expected a [client] part, found none", config.path.display());
             Failure::new(Code::Config, message)
         };
         let client = config.client.as_ref().ok_or_else(missing)?;
@@ -161,8 +162,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     request: Request<Full<Bytes>>,
 ) -> Result<Response<hyper::body::Incoming>, Failure> {
     let failed = || Failure::of::<hyper::Error>(Code::Io, "talking to the process failed");
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(failed())?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed())?;
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(failed())
 }

@@ -24,8 +24,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// When the data cannot be read, no client is there, or it does not take the packet.
 pub fn send(args: &SendArgs) -> Result<(), Failure> {
-    let target: TargetId =
-        args.target.parse().map_err(Failure::of(Code::Usage, "target"))?;
+    let target: TargetId = args.target.parse().map_err(Failure::of(Code::Usage, "target"))?;
     let door = match &args.client {
         Some(address) => Door::parse(address)?,
         None => Door::of_client(&run::load(&args.config)?.config)?,

@@ -92,8 +92,7 @@ fn send_hands_over_text_files_and_standard_input() {
         let sent = send(arguments, input);
         assert_eq!(sent.status.code(), Some(0), "{arguments:?}: {}", text(&sent.stderr));
     }
-    let expected =
-        ["nobody", "text", "from a file", "@at", "piped", "dashed", "l1", "l2", "last"];
+    let expected = ["nobody", "text", "from a file", "@at", "piped", "dashed", "l1", "l2", "last"];
     assert_eq!(broker.handled("out.ndjson")["a"], expected);
     let line = broker.lines("out.ndjson").remove(1);
     assert_eq!((&line["id"], &line["headers"]["k"]), (&id.trim().into(), &"v".into()));

@@ -98,7 +98,12 @@ fn whoever_waits_for_handled_hears_it_or_that_it_takes_longer() {
     assert_eq!((reply.status, &reply.json()["state"]), (202, &"stored".into()));
     broker.start_server();
     let reply = broker.connect().post("a?wait=handled&timeout=30s", b"x", &[]);
-    assert_eq!((reply.status, &reply.json()["state"]), (200, &"handled".into()), "{}", reply.text());
+    assert_eq!(
+        (reply.status, &reply.json()["state"]),
+        (200, &"handled".into()),
+        "{}",
+        reply.text()
+    );
     assert_eq!(broker.lines("out.ndjson").len(), 2, "handled means that it is in the file");
 }
 
@@ -121,7 +126,8 @@ fn a_full_spool_refuses_with_a_time_to_come_back_and_takes_packets_again_when_it
     assert_problem(&refused, 429, "spool-full", "");
     assert!(refused.header("retry-after").is_some());
     assert!(stored >= 16, "only {stored} packets fit");
-    assert!(broker.bytes_of("client") <= 16 * 1024 * 1024);
+    let bytes = broker.bytes_of("client/spool");
+    assert!(bytes <= 16 * 1024 * 1024, "{stored} packets take {bytes} bytes");
     broker.start_server();
     broker.drain();
     assert_eq!(broker.lines("out.ndjson").len(), stored);

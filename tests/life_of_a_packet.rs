@@ -45,7 +45,9 @@ fn a_packet_is_stored_sent_routed_handled_acknowledged_and_dropped() {
 
     // Send: the server comes up, and the client finds it by itself.
     broker.start_server();
-    until("the client is connected", || broker.client_status()["connection"]["state"] == "connected");
+    until("the client is connected", || {
+        broker.client_status()["connection"]["state"] == "connected"
+    });
 
     // Route and handle: the most specific pattern has it, and the file has its line.
     until("the packet is handled", || broker.lines("orders.ndjson").len() == 1);

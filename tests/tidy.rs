@@ -43,7 +43,8 @@ fn each_heavy_dependency_stays_in_its_room() {
 #[test]
 fn the_law_has_no_clock_no_randomness_and_no_io() {
     for (path, text) in sources().filter(|(path, _)| path.starts_with("protocol/src")) {
-        for word in ["std::fs", "std::net", "std::thread", "Instant::now", "SystemTime", "getrandom"]
+        for word in
+            ["std::fs", "std::net", "std::thread", "Instant::now", "SystemTime", "getrandom"]
         {
             assert!(!text.contains(word), "{} names {word}", path.display());
         }

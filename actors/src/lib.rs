@@ -34,3 +34,4 @@ pub mod session;
 mod shelf;
 mod socket;
 pub mod source;
+mod writer;

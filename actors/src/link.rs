@@ -73,6 +73,11 @@ pub struct Link {
     servers: Vec<String>,
     at: usize,
     backoff: Backoff,
+    /// After this long a connection has proved itself, whatever went over it.
+    proven_after: Millis,
+    connected_at: Option<Millis>,
+    /// Why the last try failed, to tell news from repetition.
+    told: Option<String>,
     board: LinkBoard,
     connected: metrics::Gauge,
 }
@@ -82,7 +87,16 @@ impl Link {
     #[must_use]
     pub fn new(servers: Vec<String>, initial: Duration, max: Duration, board: LinkBoard) -> Self {
         let backoff = Backoff::new(Millis::from(initial), Millis::from(max));
-        let mut link = Self { servers, at: 0, backoff, board, connected: metrics::Gauge::noop() };
+        let mut link = Self {
+            servers,
+            at: 0,
+            backoff,
+            proven_after: max.into(),
+            connected_at: None,
+            told: None,
+            board,
+            connected: metrics::Gauge::noop(),
+        };
         link.face();
         link
     }
@@ -105,20 +119,34 @@ impl Link {
 
     /// The server said welcome.
     pub fn connected(&mut self) {
-        self.backoff.reset();
+        self.connected_at = Some(clock::now());
+        self.told = None;
         self.connected.set(1.0);
         self.board.write("connected", &self.server(), None);
     }
 
-    /// The attempt or the connection ended: how long to wait before the next one, and the server
-    /// that it goes to is the next in turn.
-    pub fn lost(&mut self, why: &str, not_before: Option<Duration>) -> Duration {
+    /// An ack came: the connection is worth something. A welcome alone is not; a connection that
+    /// always ends right after it must not be tried at full speed.
+    pub fn progressed(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// The attempt or the connection ended: how long to wait before the next one, which goes to the
+    /// next server in turn, and whether the reason is news.
+    pub fn lost(&mut self, why: &str, not_before: Option<Duration>) -> (Duration, bool) {
+        if let Some(since) = self.connected_at.take()
+            && clock::now().since(since) >= self.proven_after
+        {
+            self.backoff.reset();
+        }
+        let is_news = self.told.as_deref() != Some(why);
+        self.told = Some(why.to_owned());
         self.connected.set(0.0);
         self.board.write("waiting", &self.server(), Some(why.to_owned()));
         self.at = (self.at + 1) % self.servers.len().max(1);
         self.face();
         let wait = Duration::from(self.backoff.next(random()));
-        not_before.map_or(wait, |floor| floor.max(wait))
+        (not_before.map_or(wait, |floor| floor.max(wait)), is_news)
     }
 
     fn face(&mut self) {

@@ -9,7 +9,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
 };
 use actix_rt::ArbiterHandle;
-use metrics::{Counter, Gauge, counter, gauge};
+use metrics::{Counter, counter};
 use paquebot_protocol::frame::{Hello, RefusedCode};
 use paquebot_protocol::lease::SessionId;
 use tokio::net::{TcpListener, TcpStream};
@@ -32,7 +32,6 @@ pub struct Listener {
     seats: Seats,
     sessions: BTreeMap<SessionId, Addr<Session>>,
     next: u64,
-    clients: Gauge,
     duplicates: Counter,
 }
 
@@ -56,7 +55,6 @@ impl Listener {
             seats,
             sessions: BTreeMap::new(),
             next: 1,
-            clients: gauge!("paquebot_server_clients"),
             duplicates: counter!("paquebot_server_duplicates_total"),
         }
     }
@@ -73,7 +71,7 @@ impl Listener {
         self.sessions.retain(|_, session| session.connected());
         let id = SessionId(self.next);
         self.next += 1;
-        let seat = Seat::new(seat, self.clients.clone(), self.duplicates.clone());
+        let seat = Seat::new(seat, self.duplicates.clone());
         // The first session shares a thread with the router: alone, its packets need no other.
         let at = usize::try_from(id.0 - 1).unwrap_or_default() % self.arbiters.len().max(1);
         let Some(arbiter) = self.arbiters.get(at) else { return };
@@ -164,15 +162,18 @@ impl Seats {
 /// A session's place among those allowed; dropping it frees the place.
 #[derive(Debug)]
 pub struct Seat {
-    clients: Gauge,
     duplicates: Counter,
     _place: OwnedSemaphorePermit,
 }
 
 impl Seat {
-    fn new(place: OwnedSemaphorePermit, clients: Gauge, duplicates: Counter) -> Self {
-        clients.increment(1.0);
-        Self { clients, duplicates, _place: place }
+    fn new(place: OwnedSemaphorePermit, duplicates: Counter) -> Self {
+        Self { duplicates, _place: place }
+    }
+
+    /// The client said what it must not say.
+    pub(crate) fn violated(&self) {
+        counter!("paquebot_server_refused_total", "reason" => "violation").increment(1);
     }
 
     /// Packets came that had been handled before.
@@ -188,14 +189,9 @@ impl Seat {
             RefusedCode::Busy => "busy",
             RefusedCode::Stopping => "stopping",
             RefusedCode::Superseded => "superseded",
+            RefusedCode::Unknown => "unknown",
         };
         counter!("paquebot_server_refused_total", "reason" => reason).increment(1);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.clients.decrement(1.0);
     }
 }
 

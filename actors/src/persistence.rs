@@ -139,10 +139,12 @@ pub struct Prove {
     pub lane: Lane,
     /// The opening of the lane that the question belongs to.
     pub generation: u32,
+    /// The connection that it belongs to.
+    pub epoch: u64,
     /// The place.
     pub cursor: Number,
-    /// The ledger's chain there.
-    pub chain: Chain,
+    /// The ledger's chain there, if it knows one.
+    pub chain: Option<Chain>,
     /// Where the answer goes.
     pub reply: Recipient<Proven>,
 }
@@ -155,6 +157,8 @@ pub struct Proven {
     pub lane: Lane,
     /// The opening of the lane that the question belonged to.
     pub generation: u32,
+    /// The connection that it belonged to.
+    pub epoch: u64,
     /// Whether the histories are the same.
     pub same: Result<bool, ReadError>,
 }
@@ -163,10 +167,11 @@ impl Handler<Prove> for Persistence {
     type Result = ();
 
     fn handle(&mut self, prove: Prove, _: &mut Self::Context) {
-        let Prove { lane, generation, cursor, chain, reply } = prove;
+        let Prove { lane, generation, epoch, cursor, chain, reply } = prove;
         let answer = move |ours: Result<Option<Chain>, ReadError>| {
-            let same = ours.map(|ours| ours == Some(chain));
-            reply.do_send(Proven { lane, generation, same });
+            // Without a chain of the ledger's it is enough that the number was ever assigned.
+            let same = ours.map(|ours| ours.is_some() && (chain.is_none() || ours == chain));
+            reply.do_send(Proven { lane, generation, epoch, same });
         };
         self.spool.chain_at(lane, cursor, Box::new(answer));
     }

@@ -51,7 +51,10 @@ pub enum FrameError {
 ///
 /// # Errors
 /// When the announced length is beyond `frame_bytes_max`.
-pub fn split_frame(buffer: &mut BytesMut, frame_bytes_max: u32) -> Result<Option<Bytes>, FrameError> {
+pub fn split_frame(
+    buffer: &mut BytesMut,
+    frame_bytes_max: u32,
+) -> Result<Option<Bytes>, FrameError> {
     let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let found = u32::from_be_bytes(*length);
     if found > frame_bytes_max {
@@ -83,7 +86,8 @@ pub fn decode_frame(body: &Bytes) -> Result<Frame, FrameError> {
     }
     let lane = Lane(decode::read_int(&mut rest).map_err(|_| FrameError::RunFrame)?);
     let generation = decode::read_int(&mut rest).map_err(|_| FrameError::RunFrame)?;
-    let run = Run::decode(body.slice_ref(rest)).map_err(|source| FrameError::Run { lane, source })?;
+    let run =
+        Run::decode(body.slice_ref(rest)).map_err(|source| FrameError::Run { lane, source })?;
     Ok(Frame::Run { lane, generation, run })
 }
 

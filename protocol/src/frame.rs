@@ -150,6 +150,9 @@ pub enum RefusedCode {
     Stopping,
     /// A newer connection of the same spool took over.
     Superseded,
+    /// One that a later version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Asks where a lane goes on.
@@ -220,6 +223,9 @@ pub enum SkipReason {
     Damaged,
     /// The server can never take them.
     Refused,
+    /// One that a later version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Everything in a lane up to `through` has a durable outcome. An array of three on the wire.
@@ -280,6 +286,9 @@ pub enum RefuseRunCode {
     TooLarge,
     /// The bytes of the run are damaged or no run.
     Undecodable,
+    /// One that a later version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A lane is paused until it is opened again with the next generation.

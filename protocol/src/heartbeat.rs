@@ -27,10 +27,12 @@ impl Heartbeat {
         Self { ping_after, dead_after, heard: now, pinged: None }
     }
 
-    /// Something came from the peer.
-    pub fn heard(&mut self, now: Millis) {
-        self.heard = now;
-        self.pinged = None;
+    /// The peer last showed at `at` that it lives; what is older than known changes nothing.
+    pub fn heard(&mut self, at: Millis) {
+        if at > self.heard {
+            self.heard = at;
+            self.pinged = None;
+        }
     }
 
     /// What to do at `now`, if anything.

@@ -30,8 +30,9 @@ pub enum Order {
         /// The lowest number never assigned.
         next: Number,
     },
-    /// Ask the store whether the lane's chain at `cursor` is `chain`, and report
-    /// [`Outbox::proven`], or give up this connection and re-key.
+    /// Ask the store whether it ever assigned `cursor`, and whether the lane's chain there is
+    /// `chain`, if the ledger knows one. Report [`Outbox::proven`], or give up this connection and
+    /// re-key.
     Prove {
         /// The lane.
         lane: Lane,
@@ -40,7 +41,7 @@ pub enum Order {
         /// Where the ledger goes on.
         cursor: Number,
         /// The ledger's chain there.
-        chain: Chain,
+        chain: Option<Chain>,
     },
     /// Send one run that begins at `from`, and report [`Outbox::sent`]; or, when it has to be read
     /// first, [`Outbox::loading`] and then [`Outbox::loaded`].
@@ -114,6 +115,9 @@ struct Sending {
     queued: bool,
     acked_through: Number,
     sent_through: Number,
+    /// The highest number that this connection has sent or heard to be final: an ack beyond it is
+    /// none.
+    ackable_through: Number,
     stored_through: Number,
     window: Window,
     in_flight: VecDeque<(Number, u64)>,
@@ -130,7 +134,7 @@ pub struct Outbox {
     ready: VecDeque<Lane>,
     resume: BTreeSet<(Millis, Lane)>,
     drops: VecDeque<(Lane, Number)>,
-    proofs: VecDeque<(Lane, Chain)>,
+    proofs: VecDeque<(Lane, Option<Chain>)>,
 }
 
 impl Outbox {
@@ -144,6 +148,7 @@ impl Outbox {
             queued: false,
             acked_through,
             sent_through: acked_through,
+            ackable_through: acked_through,
             stored_through: acked_through,
             window: Window::default(),
             in_flight: VecDeque::new(),
@@ -177,6 +182,7 @@ impl Outbox {
             sending.was_paused = false;
             sending.queued = false;
             sending.sent_through = sending.acked_through;
+            sending.ackable_through = sending.acked_through;
             sending.in_flight.clear();
         }
     }
@@ -195,16 +201,12 @@ impl Outbox {
         if cursor < sending.acked_through {
             return Err(Violation::CursorBehind { lane, first: sending.acked_through, cursor });
         }
-        match chain {
-            Some(chain) => {
-                sending.phase = Phase::Proving { cursor, window_bytes };
-                self.proofs.push_back((lane, chain));
-            }
-            // The ledger does not know the lane: it begins with what this client still holds.
-            None => {
-                let start = sending.acked_through;
-                self.open(lane, start, window_bytes);
-            }
+        if chain.is_none() && cursor == sending.acked_through {
+            // The ledger knows no history, and begins with what this client still holds.
+            self.open(lane, cursor, window_bytes);
+        } else {
+            sending.phase = Phase::Proving { cursor, window_bytes };
+            self.proofs.push_back((lane, chain));
         }
         Ok(())
     }
@@ -224,6 +226,7 @@ impl Outbox {
         let Some(sending) = self.lanes.get_mut(&lane) else { return };
         debug_assert!(through > sending.sent_through && through <= sending.stored_through);
         sending.sent_through = through;
+        sending.ackable_through = sending.ackable_through.max(through);
         sending.window.take(bytes);
         sending.in_flight.push_back((through, bytes));
         self.in_flight_bytes = self.in_flight_bytes.saturating_add(bytes);
@@ -255,9 +258,12 @@ impl Outbox {
     /// When that was never sent on this connection.
     pub fn acked(&mut self, lane: Lane, through: Number) -> Result<(), Violation> {
         let sending = self.lanes.get_mut(&lane).ok_or(Violation::UnknownLane { lane })?;
-        if through > sending.sent_through {
-            return Err(Violation::AckBeyondSent { lane, sent: sending.sent_through, through });
+        let sent = sending.ackable_through;
+        if through > sent {
+            return Err(Violation::AckBeyondSent { lane, sent, through });
         }
+        // An attempt from before a pause may end well after it.
+        sending.sent_through = sending.sent_through.max(through);
         while let Some((last, bytes)) = sending.in_flight.front().copied()
             && last <= through
         {
@@ -289,6 +295,11 @@ impl Outbox {
 
     /// The next thing to do, if any.
     pub fn poll(&mut self, now: Millis) -> Option<Order> {
+        self.poll_all_but_send(now).or_else(|| self.poll_send())
+    }
+
+    /// The next thing to do while the socket takes no more packets: everything but [`Order::Send`].
+    pub fn poll_all_but_send(&mut self, now: Millis) -> Option<Order> {
         if let Some((lane, through)) = self.drops.pop_front() {
             return Some(Order::Drop { lane, through });
         }
@@ -304,7 +315,7 @@ impl Outbox {
                 self.wake(lane);
             }
         }
-        self.poll_open().or_else(|| self.poll_send())
+        self.poll_open()
     }
 
     /// When to poll again although nothing happened.
@@ -326,10 +337,15 @@ impl Outbox {
     }
 
     fn poll_proof(&mut self) -> Option<Order> {
-        let (lane, chain) = self.proofs.pop_front()?;
-        let sending = self.lanes.get(&lane)?;
-        let Phase::Proving { cursor, .. } = sending.phase else { return None };
-        Some(Order::Prove { lane, generation: sending.generation, cursor, chain })
+        while let Some((lane, chain)) = self.proofs.pop_front() {
+            if let Some(sending) = self.lanes.get(&lane)
+                && let Phase::Proving { cursor, .. } = sending.phase
+            {
+                let generation = sending.generation;
+                return Some(Order::Prove { lane, generation, cursor, chain });
+            }
+        }
+        None
     }
 
     fn poll_open(&mut self) -> Option<Order> {
@@ -383,6 +399,7 @@ impl Outbox {
         sending.phase = Phase::Open;
         sending.window = window(window_bytes);
         sending.sent_through = cursor;
+        sending.ackable_through = sending.ackable_through.max(cursor);
         if cursor > sending.acked_through {
             sending.acked_through = cursor;
             self.drops.push_back((lane, cursor));

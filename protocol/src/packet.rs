@@ -54,7 +54,7 @@ impl<'a> Packet<'a> {
     /// Reads a record; the packet borrows from it.
     ///
     /// # Errors
-    /// When the bytes are not a record, or go on after it.
+    /// When the bytes do not begin with a record; what follows it is ignored.
     pub fn decode(record: &'a [u8]) -> Result<Self, RecordError> {
         let parts: Parts<'a> =
             rmp_serde::from_slice(record).map_err(|found| RecordError { found })?;

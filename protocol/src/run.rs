@@ -139,9 +139,8 @@ impl Run {
             return None;
         }
         let turns = usize::try_from(number.next().since(self.head.first)).ok()?;
-        let turn = |chain: Chain, (_, record)| {
-            chain.after(record_hash(record), self.head.origin.nonce)
-        };
+        let turn =
+            |chain: Chain, (_, record)| chain.after(record_hash(record), self.head.origin.nonce);
         Some(self.records().take(turns).fold(self.head.chain, turn))
     }
 

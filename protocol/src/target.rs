@@ -137,8 +137,7 @@ impl TargetPattern {
             Token::Rest => 2,
         };
         let ours = self.tokens.iter().map(class);
-        ours.cmp(other.tokens.iter().map(class))
-            .then_with(|| self.tokens.cmp(&other.tokens))
+        ours.cmp(other.tokens.iter().map(class)).then_with(|| self.tokens.cmp(&other.tokens))
     }
 }
 

@@ -50,7 +50,7 @@ fn the_jitter_is_full() {
 }
 
 proptest! {
-    #![proptest_config(seeds_in("tests/backoff.regressions"))]
+    #![proptest_config(seeds_in("tests/backoff.regressions", 1))]
 
     #[test]
     fn no_wait_is_beyond_the_longest_however_many_failures(

@@ -98,6 +98,26 @@ fn the_half_that_was_handled_before_a_failure_is_not_sent_again() {
 }
 
 #[test]
+fn a_refused_run_stops_its_lane_alone_and_what_was_under_way_before_it_counts() {
+    let mut pair = pair();
+    pair.delay_handler(LANE);
+    pair.store(LANE, 2);
+    pair.run_dry();
+    pair.refuse_run(LANE);
+    pair.store(LANE, 2);
+    pair.store(LANE, 2);
+    pair.store(OTHER, 1);
+    pair.run_dry();
+    pair.heal_handler(LANE);
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), [1, 2]);
+    assert_eq!(pair.handled(OTHER), [7]);
+    assert_eq!(pair.client.spool.lanes[&LANE].acked_through, Number(2));
+    pair.settle();
+    assert_eq!(pair.handled(LANE), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
 fn an_attempt_that_outlives_its_link_counts_and_is_not_repeated() {
     let mut pair = pair();
     pair.delay_handler(LANE);

@@ -23,6 +23,7 @@ enum Verb {
     StumbleHandler(Lane),
     DelayHandler(Lane),
     HealHandler(Lane),
+    RefuseRun(Lane),
     Wait(Millis),
     Expire(Lane),
 }
@@ -43,6 +44,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => lane().prop_map(Verb::StumbleHandler),
         1 => lane().prop_map(Verb::DelayHandler),
         2 => lane().prop_map(Verb::HealHandler),
+        1 => lane().prop_map(Verb::RefuseRun),
         2 => (1_u64..2_000).prop_map(|length| Verb::Wait(Millis(length))),
         1 => lane().prop_map(Verb::Expire),
     ]
@@ -79,6 +81,7 @@ fn live_through(pair: &mut Pair, verbs: Vec<Verb>) {
             Verb::StumbleHandler(lane) => pair.stumble_handler(lane),
             Verb::DelayHandler(lane) => pair.delay_handler(lane),
             Verb::HealHandler(lane) => pair.heal_handler(lane),
+            Verb::RefuseRun(lane) => pair.refuse_run(lane),
             Verb::Wait(length) => pair.wait(length),
             Verb::Expire(lane) => pair.expire(lane),
         }
@@ -86,7 +89,8 @@ fn live_through(pair: &mut Pair, verbs: Vec<Verb>) {
 }
 
 proptest! {
-    #![proptest_config(seeds_in("tests/delivery_model.regressions"))]
+    // Cases are short, and mixtures are many.
+    #![proptest_config(seeds_in("tests/delivery_model.regressions", 16))]
 
     #[test]
     fn every_packet_is_handled_in_order_whatever_happens(

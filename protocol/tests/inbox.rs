@@ -217,6 +217,54 @@ fn an_opening_goes_on_after_an_attempt_that_failed_and_asks_for_no_pause() {
 }
 
 #[test]
+fn a_skip_that_begins_below_the_cursor_is_passed_from_the_cursor_on() {
+    let mut receiver = Receiver::open_after(4);
+    // A tombstone has a chain at its ends alone.
+    let before = |number: Number| (number == Number(2)).then(|| chain(2));
+    let taken = receiver.inbox.arrived(LANE, 1, skip(3, 8), before);
+    assert_eq!(taken, Ok(Admission::TakenAfter(Number(4))));
+    let (cursor, through, after) = (Number(4), Number(8), chain(8));
+    let pass = Order::Pass { lane: LANE, cursor, through, chain: after };
+    assert_eq!(receiver.orders(), [pass]);
+    assert_eq!(receiver.run(9, 9), Ok(Admission::Taken));
+}
+
+#[test]
+fn skips_without_end_overflow_no_counter() {
+    let mut receiver = Receiver::open_after(0);
+    receiver.hear(1, skip(1, u64::MAX)).expect("a skip");
+    for _ in 0..4 {
+        assert_eq!(receiver.hear(1, skip(1, u64::MAX)), Ok(Admission::Ignored));
+    }
+    receiver.inbox.settled(LANE, Number(u64::MAX));
+    let acked = receiver.orders().into_iter().any(|order| matches!(order, Order::Ack(_)));
+    assert!(acked);
+}
+
+#[test]
+fn a_refused_run_stops_the_lane_and_an_attempt_that_runs_still_counts() {
+    let mut receiver = Receiver::open_after(0);
+    receiver.run(1, 3).expect("a run");
+    receiver.run(4, 5).expect("a run");
+    receiver.orders();
+    receiver.inbox.refuse(LANE, 1);
+    assert_eq!(receiver.run(6, 7), Ok(Admission::Ignored));
+    receiver.inbox.settled(LANE, Number(3));
+    assert_eq!(receiver.orders(), [ack(3)], "what waited is forgotten");
+    receiver.inbox.open_lane(&opening(LANE, 2, 4)).expect("the next opening");
+    assert_eq!(receiver.orders(), [Order::Acquire { lane: LANE, first: Number(4) }]);
+}
+
+#[test]
+fn a_refused_run_of_an_earlier_generation_stops_nothing() {
+    let mut receiver = Receiver::new();
+    receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("a first opening");
+    receiver.inbox.acquired(LANE, Number(0), None);
+    receiver.inbox.refuse(LANE, 1);
+    assert_eq!(receiver.hear(2, arrival(1, 3)), Ok(Admission::Taken));
+}
+
+#[test]
 fn a_window_may_be_passed_by_one_frame_and_not_by_a_byte_more() {
     let mut receiver = Receiver::open_after(0);
     let heavy = |first, bytes| Arrival { bytes, ..arrival(first, first) };

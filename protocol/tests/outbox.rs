@@ -104,7 +104,7 @@ fn a_lane_that_the_ledger_knows_is_proven_before_anything_is_sent_or_dropped() {
     sender.orders();
     sender.answer(LANE, 1, 4, Some(CHAIN));
     let cursor = Number(4);
-    let prove = Order::Prove { lane: LANE, generation: 1, cursor, chain: CHAIN };
+    let prove = Order::Prove { lane: LANE, generation: 1, cursor, chain: Some(CHAIN) };
     assert_eq!(sender.order(), prove);
     assert_eq!(sender.orders(), []);
 }
@@ -115,7 +115,7 @@ fn a_cursor_ahead_of_this_client_comes_out_as_a_proof() {
     sender.orders();
     sender.answer(LANE, 1, 400, Some(CHAIN));
     let cursor = Number(400);
-    let prove = Order::Prove { lane: LANE, generation: 1, cursor, chain: CHAIN };
+    let prove = Order::Prove { lane: LANE, generation: 1, cursor, chain: Some(CHAIN) };
     assert_eq!(sender.order(), prove);
 }
 
@@ -190,6 +190,46 @@ fn an_ack_from_an_earlier_connection_is_a_violation_and_drops_nothing() {
     let (sent, through) = (Number::NONE, Number(3));
     assert_eq!(wrong, Err(Violation::AckBeyondSent { lane: LANE, sent, through }));
     assert_eq!(sender.outbox.acked_through(LANE), Some(Number::NONE));
+}
+
+#[test]
+fn an_ack_after_a_pause_for_an_attempt_from_before_it_counts() {
+    let mut sender = Sender::with(&[LANE]);
+    sender.orders();
+    sender.open(LANE, 1);
+    sender.orders();
+    sender.outbox.sent(LANE, Number(10), 100);
+    sender.outbox.paused(LANE, 1, Millis(1_000));
+    sender.outbox.acked(LANE, Number(4)).expect("an ack of what was sent");
+    assert_eq!(sender.orders(), [Order::Drop { lane: LANE, through: Number(4) }]);
+    assert_eq!(sender.outbox.poll(Millis(1_000)), Some(open(LANE, 2, 5)));
+}
+
+#[test]
+fn while_the_socket_is_full_everything_goes_on_but_sending() {
+    let mut sender = Sender::with(&[LANE]);
+    assert_eq!(sender.outbox.poll_all_but_send(NOW), Some(open(LANE, 1, 1)));
+    sender.open(LANE, 1);
+    assert_eq!(sender.outbox.poll_all_but_send(NOW), None);
+    assert_eq!(sender.order(), send(LANE, 1, 1));
+    sender.outbox.sent(LANE, Number(3), 100);
+    sender.outbox.acked(LANE, Number(3)).expect("an ack of what was sent");
+    let drop = Order::Drop { lane: LANE, through: Number(3) };
+    assert_eq!(sender.outbox.poll_all_but_send(NOW), Some(drop));
+    assert_eq!(sender.outbox.poll_all_but_send(NOW), None);
+    assert_eq!(sender.order(), send(LANE, 1, 4));
+}
+
+#[test]
+fn a_proof_that_a_pause_made_void_holds_up_no_other() {
+    let mut sender = Sender::with(&[LANE, OTHER]);
+    sender.orders();
+    sender.answer(LANE, 1, 4, Some(CHAIN));
+    sender.answer(OTHER, 1, 4, Some(CHAIN));
+    sender.outbox.paused(LANE, 1, Millis(1_000));
+    let cursor = Number(4);
+    let prove = Order::Prove { lane: OTHER, generation: 1, cursor, chain: Some(CHAIN) };
+    assert_eq!(sender.order(), prove);
 }
 
 #[test]

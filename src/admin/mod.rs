@@ -134,7 +134,8 @@ impl Admin {
 type Serving = (Vec<oneshot::Sender<()>>, JoinHandle<()>);
 
 fn serve(doors: Vec<(HttpListener, axum::Router)>, desk: Arc<Desk>) -> Result<Serving, Failure> {
-    let failed = || Failure::of::<std::io::Error>(Code::Internal, "admin: no thread can be started");
+    let failed =
+        || Failure::of::<std::io::Error>(Code::Internal, "admin: no thread can be started");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed())?;
     let mut stops = Vec::new();

@@ -172,6 +172,7 @@ impl ServerView {
     /// Brings gauges up to date.
     pub fn sample(&self) {
         let ledger = self.store.status();
+        gauge!("paquebot_server_clients").set(self.board.read().len() as f64);
         // Only packets without a handler become dead letters in this version.
         let handler = paquebot_actors::handler::DeadLetterUnknown::NAME;
         gauge!("paquebot_server_dead_letters", "handler" => handler)

@@ -117,7 +117,9 @@ pub(super) fn send(to: SocketAddr, file: &Path, load: LoadArgs) -> Result<(), Fa
         let _over = batches.send(Sent { through: sent_bytes, packets, made: batch_made });
         socket.write_all(&batch).map_err(failed("sending"))?;
     }
-    let heard = listener.join().unwrap_or_else(|_| Err(failed("listening")(std::io::ErrorKind::Other.into())));
+    let heard = listener
+        .join()
+        .unwrap_or_else(|_| Err(failed("listening")(std::io::ErrorKind::Other.into())));
     let (handled, handled_us) = heard?;
     let per_second =
         |until: Instant| load.packets as f64 / until.duration_since(began).as_secs_f64();

@@ -38,7 +38,8 @@ impl Pipe {
         let (server_config, client_config) = (dir.join("server.toml"), dir.join("client.toml"));
         fs::write(&server_config, server).map_err(failed())?;
         fs::write(&client_config, client).map_err(failed())?;
-        let server = Part::start("server", ["run".as_ref(), "-c".as_ref(), server_config.as_os_str()])?;
+        let server =
+            Part::start("server", ["run".as_ref(), "-c".as_ref(), server_config.as_os_str()])?;
         Door::Unix(dir.join("server/admin.sock")).wait()?;
         Ok(Self { server, client_config })
     }

@@ -105,15 +105,15 @@ impl Figures {
 
     fn json(&self) -> Value {
         json!({
-            "stored_per_second": self.stored_per_second.round(),
-            "handled_per_second": self.handled_per_second.round(),
+            "stored_per_second": whole(self.stored_per_second),
+            "handled_per_second": whole(self.handled_per_second),
             "latency_us": { "stored": self.stored.json(), "handled": self.handled.json() },
             "cpu_us_per_packet": hundredths(self.cpu_us_per_packet),
-            "client_rss_peak_bytes": self.client_rss_peak_bytes,
-            "server_rss_peak_bytes": self.server_rss_peak_bytes,
+            "client_rss_peak_bytes": whole(self.client_rss_peak_bytes),
+            "server_rss_peak_bytes": whole(self.server_rss_peak_bytes),
             "disk_bytes_per_packet": hundredths(self.disk_bytes_per_packet),
             "wire_bytes_per_packet": hundredths(self.wire_bytes_per_packet),
-            "spool_file_bytes": self.spool_file_bytes,
+            "spool_file_bytes": whole(self.spool_file_bytes),
         })
     }
 }
@@ -121,6 +121,7 @@ impl Figures {
 impl Latency {
     fn json(self) -> Value {
         let Self { p50, p90, p99, p999, max } = self;
+        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(whole);
         json!({ "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": max })
     }
 
@@ -218,6 +219,11 @@ fn median(mut figures: Vec<f64>) -> f64 {
     }
     let lower = middle.checked_sub(1).and_then(|at| figures.get(at)).copied().unwrap_or(upper);
     f64::midpoint(lower, upper)
+}
+
+/// A figure as a whole number; none of ours is negative or beyond 64 bits.
+fn whole(figure: f64) -> u64 {
+    figure.round() as u64
 }
 
 fn hundredths(figure: f64) -> f64 {

@@ -112,7 +112,12 @@ fn tell_server(report: &mut Report, server: &Server) {
     };
     report.line(1, &format!("any other target: {unknown}"));
     let packet = size_in_words(server.max_packet_bytes);
-    report.line(1, &format!("packet larger than {packet}: a dead letter on its client"));
+    report.line(
+        1,
+        &format!(
+            "packet larger than {packet}: not taken; its lane waits at its client, others go on"
+        ),
+    );
     let (connections, memory) = (server.max_connections, size_in_words(server.memory));
     report.line(1, &format!("limits: {connections} connections, {memory} of memory for packets"));
     report.line(

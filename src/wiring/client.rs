@@ -122,7 +122,8 @@ impl ClientPart {
         let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
         let listener = match listen {
             Listen::Tcp(address) => {
-                let socket = TcpListener::bind((address.host(), address.port())).map_err(failed())?;
+                let socket =
+                    TcpListener::bind((address.host(), address.port())).map_err(failed())?;
                 HttpListener::Tcp(socket, connections_max)
             }
             Listen::Unix(path) => {
@@ -157,7 +158,8 @@ impl ClientPart {
         // A server that does not read the goodbye sees the end of the connection.
         drop(actix_rt::time::timeout(FAREWELL, gone).await);
         let spool = self.spool;
-        let closed = step("the spool closes", actix_rt::task::spawn_blocking(move || spool.close()));
+        let closed =
+            step("the spool closes", actix_rt::task::spawn_blocking(move || spool.close()));
         match closed.await {
             Some(Ok(Err(why))) => {
                 Err(Failure::new(Code::Io, format!("closing the spool failed: {why}")))
@@ -180,7 +182,8 @@ fn open(
             connection.do_send(StoredRuns(committed.runs));
         }
     };
-    Spool::open(options, Arc::new(FileDisk), Box::new(on_commit)).map_err(|error| store_failure(&error))
+    Spool::open(options, Arc::new(FileDisk), Box::new(on_commit))
+        .map_err(|error| store_failure(&error))
 }
 
 /// A store that cannot be opened, with the exit code that fits.

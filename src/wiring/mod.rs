@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use actix_rt::time::timeout;
 
-pub(crate) use client::bind_unix;
 pub use client::ClientPart;
+pub(crate) use client::bind_unix;
 pub use server::ServerPart;
 
 use crate::admin::{Admin, Parts};
@@ -79,7 +79,11 @@ impl Process {
 async fn step<T>(what: &str, done: impl Future<Output = T>) -> Option<T> {
     let done = timeout(STEP, done).await;
     if done.is_err() {
-        tracing::error!(step = what, seconds = STEP.as_secs(), "stopping goes on without this step");
+        tracing::error!(
+            step = what,
+            seconds = STEP.as_secs(),
+            "stopping goes on without this step"
+        );
     }
     done.ok()
 }

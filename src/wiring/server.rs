@@ -70,14 +70,21 @@ impl ServerPart {
         };
         let door = Ledger::new(store.clone(), opened.ledger);
         let ledger = Ledger::start_in_arbiter(first, |_| door);
-        let mut house = House { store: &store, opened: &opened, first, record: ledger.clone().recipient(), files: Vec::new() };
+        let mut house = House {
+            store: &store,
+            opened: &opened,
+            first,
+            record: ledger.clone().recipient(),
+            files: Vec::new(),
+        };
         let handlers = config.handlers.iter().map(|handler| house.handler(handler));
         let handlers: Vec<Recipient<Handle>> = handlers.collect::<Result<_, _>>()?;
         let unknown = house.unknown(config.unknown_target);
         let files = house.files;
-        let table = RouteTable::new(config.handlers.iter().enumerate().flat_map(|(at, handler)| {
-            handler.targets.iter().map(move |pattern| (pattern.clone(), at))
-        }));
+        let table =
+            RouteTable::new(config.handlers.iter().enumerate().flat_map(|(at, handler)| {
+                handler.targets.iter().map(move |pattern| (pattern.clone(), at))
+            }));
         let router = Router::new(table, handlers, unknown);
         let router = Router::start_in_arbiter(first, |_| router);
         let address = (config.listen.host(), config.listen.port());
@@ -127,7 +134,8 @@ impl ServerPart {
             step("handlers finish", file.send(FinishFile)).await;
         }
         let store = self.store;
-        let closed = step("the ledger closes", actix_rt::task::spawn_blocking(move || store.close()));
+        let closed =
+            step("the ledger closes", actix_rt::task::spawn_blocking(move || store.close()));
         match closed.await {
             Some(Ok(Err(why))) => {
                 Err(Failure::new(Code::Io, format!("closing the ledger failed: {why}")))
@@ -186,7 +194,9 @@ impl House<'_> {
         }
         let meters = self.meters(DeadLetterUnknown::NAME);
         let actor = DeadLetterUnknown::new(self.record.clone(), meters);
-        UnknownTarget::HandTo(DeadLetterUnknown::start_in_arbiter(self.first, |_| actor).recipient())
+        UnknownTarget::HandTo(
+            DeadLetterUnknown::start_in_arbiter(self.first, |_| actor).recipient(),
+        )
     }
 
     fn meters(&self, name: &str) -> HandlerMeters {

@@ -74,7 +74,9 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 
 /// The lock of a directory: given back when this is dropped.
 #[derive(Debug)]
-pub struct DirLock(#[expect(dead_code, reason = "held for its drop")] Box<dyn fmt::Debug + Send + Sync>);
+pub struct DirLock(
+    #[expect(dead_code, reason = "held for its drop")] Box<dyn fmt::Debug + Send + Sync>,
+);
 
 impl DirLock {
     /// Wraps whatever gives the lock back when it is dropped.

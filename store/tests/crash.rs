@@ -13,9 +13,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{
-    CrashDisk, LedgerRig, Plan, SpoolRig, data, fence, key, letter, mark, options,
-};
+use common::{CrashDisk, LedgerRig, Plan, SpoolRig, data, fence, key, letter, mark, options};
 use paquebot_protocol::{Lane, Number};
 use paquebot_store::{Admitted, SpoolOptions};
 

@@ -40,6 +40,19 @@ pub fn free_port() -> u16 {
     socket.local_addr().unwrap().port()
 }
 
+/// Copies a directory's files, as a backup does; sockets are left out.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &target);
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Runs the program to its end.
 pub fn paquebot<const N: usize>(arguments: [&str; N]) -> Output {
     program().args(arguments).output().unwrap()

@@ -22,7 +22,8 @@ use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
 use crate::persistence::{DropThrough, Prove, Read, Rekey};
 use crate::shelf::Shelf;
-use crate::socket::FrameWriter;
+use crate::socket::Pulse;
+use crate::writer::FrameWriter;
 
 /// How the client connects.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct Connection {
     epoch: u64,
     socket: Option<Socket>,
     stopping: bool,
+    /// The spool is taking a new name; until it has it, nobody is dialled.
+    renaming: bool,
 }
 
 #[derive(Debug)]
@@ -86,7 +89,10 @@ struct LaneFacts {
 struct Socket {
     writer: FrameWriter,
     heartbeat: Heartbeat,
+    pulse: Pulse,
     welcomed: bool,
+    /// The longest run that the server takes.
+    run_bytes_max: usize,
     tasks: [SpawnHandle; 2],
 }
 
@@ -116,6 +122,7 @@ impl Connection {
             epoch: 0,
             socket: None,
             stopping: false,
+            renaming: false,
         };
         for state in lanes {
             let stored_through = state.next.before();

@@ -3,22 +3,26 @@
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
+use paquebot_protocol::Control;
 use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
 use paquebot_protocol::frame::{Hello, VERSION, Welcome};
 use paquebot_protocol::heartbeat::{Beat, Heartbeat};
-use paquebot_protocol::{Control, Frame};
 use tokio::net::TcpStream;
 
-use super::traffic::Heard;
+use super::traffic::{Heard, Room};
 use super::{Connection, Socket};
 use crate::clock;
-use crate::socket::{FrameReader, frame_writer};
+use crate::socket::{FrameReader, Pulse};
+use crate::writer::frame_writer;
 
 /// How long a connection may take to stand, from the first packet to the welcome.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// What the server may send at once: acks and answers, never packets.
-const FRAME_BYTES_MAX: u32 = 16 * FRAME_OVERHEAD_BYTES_MAX;
+const FRAME_BYTES_MAX: u32 = 256 * FRAME_OVERHEAD_BYTES_MAX;
+
+/// What a `run` frame has around its run, at most.
+const RUN_FRAME_BYTES: u32 = 64;
 
 impl Connection {
     pub(super) fn dial(&mut self, ctx: &mut Context<Self>) {
@@ -44,16 +48,18 @@ impl Connection {
         }
         let epoch = self.epoch;
         let (reading, writing) = stream.into_split();
-        let (writer, task) = frame_writer(writing);
+        let pulse = Pulse::new();
+        let (writer, task) = frame_writer(writing, pulse.clone());
         let lost = move |why: String, connection: &mut Self, ctx: &mut Context<Self>| {
             if connection.epoch == epoch {
                 connection.lose(&why, None, ctx);
             }
         };
+        let (heard, roomy) = (ctx.address(), ctx.address());
+        let room = move || roomy.do_send(Room);
         let written =
-            async { task.run().await.map_or_else(|e| e.to_string(), |()| "closed".into()) };
-        let heard = ctx.address();
-        let reader = FrameReader::new(reading, FRAME_BYTES_MAX);
+            async { task.run(room).await.map_or_else(|e| e.to_string(), |()| "closed".into()) };
+        let reader = FrameReader::new(reading, FRAME_BYTES_MAX, pulse.clone());
         let hear = async move |frames| heard.send(Heard { epoch, frames }).await.is_ok();
         let read = async { reader.pump(hear).await.to_string() };
         let tasks = [
@@ -74,7 +80,9 @@ impl Connection {
             program: concat!("paquebot ", env!("CARGO_PKG_VERSION")).to_owned(),
         });
         let greeted = writer.controls(&[hello]);
-        self.socket = Some(Socket { writer, heartbeat, welcomed: false, tasks });
+        let run_bytes_max = usize::MAX;
+        self.socket =
+            Some(Socket { writer, heartbeat, pulse, welcomed: false, run_bytes_max, tasks });
         if greeted.is_err() {
             self.lose("saying hello failed", None, ctx);
         }
@@ -102,6 +110,9 @@ impl Connection {
         }
         if let Some(socket) = &mut self.socket {
             socket.welcomed = true;
+            // A frame has a few bytes around its run.
+            let run_bytes_max = welcome.limits.frame_bytes_max.saturating_sub(RUN_FRAME_BYTES);
+            socket.run_bytes_max = usize::try_from(run_bytes_max).unwrap_or(usize::MAX);
         }
         self.link.connected();
         self.outbox.connected(welcome.limits.window_bytes);
@@ -122,12 +133,28 @@ impl Connection {
         }
         self.outbox.disconnected();
         self.shelf.clear();
-        let server = self.link.server();
-        let wait = self.link.lost(why, not_before);
         if self.stopping {
             return ctx.stop();
         }
-        tracing::warn!(server, why, next_try_in = ?wait, "not connected; packets are kept");
+        if !self.renaming {
+            self.redial(why, not_before, ctx);
+        }
+    }
+
+    /// Dials the next server after a while.
+    pub(super) fn redial(
+        &mut self,
+        why: &str,
+        not_before: Option<Duration>,
+        ctx: &mut Context<Self>,
+    ) {
+        let server = self.link.server();
+        let (wait, is_news) = self.link.lost(why, not_before);
+        if is_news {
+            tracing::warn!(server, why, next_try_in = ?wait, "not connected; packets are kept");
+        } else {
+            tracing::debug!(server, why, next_try_in = ?wait, "not connected");
+        }
         ctx.run_later(wait, Connection::dial);
     }
 
@@ -135,6 +162,7 @@ impl Connection {
     fn beat(&mut self, epoch: u64, ctx: &mut Context<Self>) {
         let now = clock::now();
         let Some(socket) = self.socket.as_mut().filter(|_| epoch == self.epoch) else { return };
+        socket.heartbeat.heard(socket.pulse.felt());
         let failed = match socket.heartbeat.poll(now) {
             Some(Beat::Ping) => socket.writer.controls(&[Control::Ping(now.0)]).is_err(),
             Some(Beat::Dead) => true,

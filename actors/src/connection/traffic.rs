@@ -17,6 +17,9 @@ use crate::shelf::READ_BYTES;
 /// How long a run that the server can never take waits for someone to change that.
 const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
 
+/// No server makes this client wait longer than this (R11).
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// How long a lane whose packets could not be read waits.
 const READ_FAILED_PAUSE: Millis = Millis(30 * 1000);
 
@@ -38,6 +41,7 @@ impl Connection {
                 }
             }
             Control::Ack(acks) => {
+                self.link.progressed();
                 for ack in acks {
                     let acked = self.outbox.acked(ack.lane, ack.through);
                     acked.map_err(|violation| violation.to_string())?;
@@ -55,7 +59,8 @@ impl Connection {
                     retry_after_ms = pause.retry_after_ms,
                     "lane paused by the server"
                 );
-                self.pause(pause.lane, pause.generation, Millis(pause.retry_after_ms), ctx);
+                let wait = Millis(pause.retry_after_ms).min(RETRY_AFTER_MAX.into());
+                self.pause(pause.lane, pause.generation, wait, ctx);
             }
             Control::RefuseRun(refused) => {
                 tracing::error!(target = self.target_of(refused.lane), first = %refused.first,
@@ -68,10 +73,12 @@ impl Connection {
             Control::Bye(why) => return Err(format!("the server said goodbye: {why}")),
             Control::Refused(refused) => {
                 if refused.code == RefusedCode::Rekey {
-                    self.rekey("the server knows another opening of this spool", ctx);
+                    self.rekey(&refused.message, ctx);
+                } else {
+                    let wait = refused.retry_after_ms.map(Duration::from_millis);
+                    let wait = wait.map(|wait| wait.min(RETRY_AFTER_MAX));
+                    self.lose(&format!("refused: {}", refused.message), wait, ctx);
                 }
-                let wait = refused.retry_after_ms.map(Duration::from_millis);
-                self.lose(&format!("refused: {}", refused.message), wait, ctx);
             }
             other => return Err(format!("the server sent {other:?}, which only clients do")),
         }
@@ -82,7 +89,7 @@ impl Connection {
     pub(super) fn act(&mut self, ctx: &mut Context<Self>) {
         let mut opening = Vec::new();
         let epoch = self.epoch;
-        while let Some(order) = self.outbox.poll(clock::now()) {
+        while let Some(order) = self.next_order() {
             let done = match order {
                 Order::Open { lane, generation, first, next } => {
                     let target = self.lanes.get(&lane).map(|facts| facts.target.clone());
@@ -92,7 +99,14 @@ impl Connection {
                 }
                 Order::Prove { lane, generation, cursor, chain } => {
                     let reply = ctx.address().recipient();
-                    self.ports.prove.do_send(Prove { lane, generation, cursor, chain, reply });
+                    self.ports.prove.do_send(Prove {
+                        lane,
+                        generation,
+                        epoch,
+                        cursor,
+                        chain,
+                        reply,
+                    });
                     Ok(())
                 }
                 Order::Send { lane, generation, from, packets_max } => {
@@ -117,6 +131,15 @@ impl Connection {
         }
     }
 
+    /// The outbox's next order; packets wait while the socket takes no more, and [`Room`] comes.
+    fn next_order(&mut self) -> Option<Order> {
+        let now = clock::now();
+        match &self.socket {
+            Some(socket) if socket.writer.has_room() => self.outbox.poll(now),
+            _ => self.outbox.poll_all_but_send(now),
+        }
+    }
+
     fn send(
         &mut self,
         lane: Lane,
@@ -128,9 +151,16 @@ impl Connection {
         let Some(facts) = self.lanes.get_mut(&lane) else { return Ok(()) };
         let Some(socket) = &self.socket else { return Ok(()) };
         let run = self.shelf.take(lane, from, packets_max);
+        if let Some(run) = run.as_ref().filter(|run| run.encoded().len() > socket.run_bytes_max) {
+            tracing::error!(target = %facts.target, number = %run.first(),
+                bytes = run.encoded().len(), takes = socket.run_bytes_max,
+                "the server does not take packets of this size; the lane waits, others go on");
+            self.pause(lane, generation, REFUSED_RUN_PAUSE, ctx);
+            return Ok(());
+        }
         let sent_through = run.as_ref().map_or(from.before(), paquebot_protocol::Run::last);
         if let Some(run) = run {
-            socket.writer.run(lane, generation, &run).map_err(|full| full.to_string())?;
+            socket.writer.run(lane, generation, &run);
             let packets = u64::from(run.head().count);
             let resent = facts.sent_through.next().since(run.first()).min(packets);
             self.meters.sent(&facts.target, packets - resent, resent);
@@ -162,11 +192,14 @@ impl Connection {
         ctx.run_later(wait.into(), Connection::act);
     }
 
+    /// Gives up the connection and asks for a new name; dials again when the spool has it.
     fn rekey(&mut self, why: &str, ctx: &mut Context<Self>) {
+        self.renaming = true;
         tracing::error!(spool = %self.identity.spool, why,
             "this spool and the ledger do not share one history (a copy or a restored backup?): \
              the spool takes a new name; packets may be handled twice, none is lost");
         self.ports.rekey.do_send(Rekey { reply: ctx.address().recipient() });
+        self.lose(why, None, ctx);
     }
 
     fn note_dead(&mut self, lane: Lane, numbers: &[Number]) {
@@ -197,11 +230,6 @@ impl Handler<Heard> for Connection {
     type Result = ();
 
     fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
-        if let Some(socket) = &mut self.socket
-            && heard.epoch == self.epoch
-        {
-            socket.heartbeat.heard(clock::now());
-        }
         for frame in heard.frames {
             if heard.epoch != self.epoch {
                 return;
@@ -210,6 +238,19 @@ impl Handler<Heard> for Connection {
                 return self.lose(&why, None, ctx);
             }
         }
+        self.act(ctx);
+    }
+}
+
+/// The socket takes packets again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Room;
+
+impl Handler<Room> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Room, ctx: &mut Self::Context) {
         self.act(ctx);
     }
 }
@@ -275,7 +316,10 @@ impl Handler<Proven> for Connection {
     type Result = ();
 
     fn handle(&mut self, proven: Proven, ctx: &mut Self::Context) {
-        let Proven { lane, generation, same } = proven;
+        let Proven { lane, generation, epoch, same } = proven;
+        if epoch != self.epoch {
+            return;
+        }
         match same {
             Ok(true) => {
                 self.outbox.proven(lane, generation);
@@ -283,9 +327,12 @@ impl Handler<Proven> for Connection {
             }
             Ok(false) => {
                 self.rekey("the ledger's history of a lane is not this spool's", ctx);
-                self.lose("another history", None, ctx);
             }
-            Err(error) => self.lose(&format!("proving the history failed: {error}"), None, ctx),
+            Err(error) => {
+                tracing::error!(target = self.target_of(lane), %error,
+                    "the history of this lane cannot be read; it waits, other lanes go on");
+                self.pause(lane, generation, READ_FAILED_PAUSE, ctx);
+            }
         }
     }
 }
@@ -294,14 +341,15 @@ impl Handler<Rekeyed> for Connection {
     type Result = ();
 
     fn handle(&mut self, rekeyed: Rekeyed, ctx: &mut Self::Context) {
+        self.renaming = false;
         match rekeyed.0 {
             Ok(identity) => {
                 tracing::warn!(spool = %identity.spool, replaces = ?identity.replaces,
                     "the spool has a new name");
                 self.identity = identity;
-                self.lose("connecting again under the new name", None, ctx);
             }
             Err(error) => tracing::error!(%error, "the spool could not take a new name"),
         }
+        self.redial("connecting again", None, ctx);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Recipient};
 
-use super::{Handle, HandlerMeters};
+use super::{Handle, HandlerMeters, when_recorded};
 use crate::ledger::Record;
 
 /// The actor.
@@ -31,13 +31,13 @@ impl Handler<Handle> for Discard {
     type Result = ();
 
     fn handle(&mut self, handle: Handle, _: &mut Self::Context) {
-        self.meters.handled.increment(handle.0.count());
+        let reply = when_recorded(self.meters.handled.clone(), handle.0.count());
         self.ledger.do_send(Record {
             handler: Arc::clone(&self.name),
             attempts: vec![handle.0],
             file: None,
             dead: Vec::new(),
-            reply: None,
+            reply,
         });
     }
 }

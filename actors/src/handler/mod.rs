@@ -13,17 +13,35 @@ mod unknown;
 use actix::Message;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use paquebot_store::Reply;
+
 pub use discard::Discard;
 pub use file::{FileHandler, FileOptions, FinishFile};
 pub use file_writer::{FileFormat, OpenFileError};
 pub use unknown::DeadLetterUnknown;
 
 use crate::attempt::Attempt;
+use crate::ledger::Unrecorded;
 
 /// Handle these packets.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Handle(pub Attempt);
+
+/// When a lane waits whose outcome could not be recorded, in milliseconds.
+const UNRECORDED_PAUSE_MS: u64 = 2_000;
+
+/// What to do when an outcome is recorded, and when it is not: count it, or fail the attempts.
+fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<(), Unrecorded>>> {
+    Some(Box::new(move |outcome| match outcome {
+        Ok(()) => counted.increment(packets),
+        Err(Unrecorded { error, attempts }) => {
+            for attempt in attempts {
+                attempt.fail(UNRECORDED_PAUSE_MS, error.to_string());
+            }
+        }
+    }))
+}
 
 /// What every handler counts.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use actix::{Actor, Context, Handler, Recipient};
 use paquebot_protocol::Number;
 
-use super::{Handle, HandlerMeters};
+use super::{Handle, HandlerMeters, when_recorded};
 use crate::ledger::Record;
 
 /// The name under which such packets are counted and kept.
@@ -43,10 +43,10 @@ impl Handler<Handle> for DeadLetterUnknown {
         tracing::warn!(target = %attempt.target, client = %attempt.origin.client,
             first = %Number(attempt.mark.from.0.saturating_add(1)), through = %attempt.mark.through,
             "no handler takes this target: the packets are dead letters");
-        self.meters.dead_lettered.increment(attempt.count());
+        let reply = when_recorded(self.meters.dead_lettered.clone(), attempt.count());
         attempt.mark.handled = 0;
         let attempts = vec![attempt];
         let handler = NAME.into();
-        self.ledger.do_send(Record { handler, attempts, file: None, dead, reply: None });
+        self.ledger.do_send(Record { handler, attempts, file: None, dead, reply });
     }
 }

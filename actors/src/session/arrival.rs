@@ -1,15 +1,31 @@
 //! What arrives at the session: the hello, lanes that are opened, runs and skips into the inbox.
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{Hello, RefusedCode, Skip, VERSION};
+use paquebot_protocol::frame::{Hello, RefuseRun, RefuseRunCode, RefusedCode, Skip, VERSION};
 use paquebot_protocol::inbox::{Admission, Arrival};
 use paquebot_protocol::{Control, Frame, Lane, Number, Run};
 use paquebot_store::Fence;
 
 use super::Session;
-use crate::clock;
 use crate::ledger::Admit;
 use crate::permit::Permit;
+
+/// What a waiting skip counts as, so that a window bounds how many there are.
+const SKIP_BYTES: u64 = 64;
+
+/// Why what arrived ends the connection.
+pub(super) enum Parting {
+    /// The client said so.
+    Goodbye(String),
+    /// The client must not say that.
+    Violation(String),
+}
+
+impl From<String> for Parting {
+    fn from(why: String) -> Self {
+        Self::Violation(why)
+    }
+}
 
 impl Session {
     /// Takes one frame in; an error ends the connection.
@@ -18,16 +34,20 @@ impl Session {
         frame: Frame,
         permit: Option<Permit>,
         ctx: &mut Context<Self>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Parting> {
         let control = match (frame, self.welcomed) {
             (Frame::Run { lane, generation, run }, true) => {
-                return self.hear_run(lane, generation, run, permit);
+                return Ok(self.hear_run(lane, generation, run, permit)?);
             }
             (Frame::Control(Control::Hello(hello)), false) if self.client.is_none() => {
-                return self.hear_hello(hello, ctx);
+                return Ok(self.hear_hello(hello, ctx)?);
+            }
+            (Frame::Control(Control::Ping(number)), _) => {
+                self.answers.push(Control::Pong(number));
+                return Ok(());
             }
             (Frame::Control(control), true) => control,
-            _ => return Err("expected a hello, found another frame".into()),
+            _ => return Err("expected a hello, found another frame".to_owned().into()),
         };
         match control {
             Control::OpenLane(lanes) => {
@@ -37,11 +57,14 @@ impl Session {
                 }
             }
             Control::Skip(skip) => self.hear_skip(&skip)?,
-            Control::Ping(number) => self.answers.push(Control::Pong(number)),
             Control::Pong(_) => {}
-            Control::Bye(why) => return Err(format!("the client said goodbye: {why}")),
+            Control::Bye(why) => {
+                return Err(Parting::Goodbye(format!("the client said goodbye: {why}")));
+            }
             Control::Retire(lane) => tracing::debug!(%lane, "lane retired by its client"),
-            other => return Err(format!("the client sent {other:?}, which only servers do")),
+            other => {
+                return Err(format!("the client sent {other:?}, which only servers do").into());
+            }
         }
         Ok(())
     }
@@ -71,7 +94,20 @@ impl Session {
         run: Run,
         permit: Option<Permit>,
     ) -> Result<(), String> {
-        let chain_after = run.verify().map_err(|error| format!("lane {lane}: {error}"))?;
+        let chain_after = match run.verify() {
+            Ok(chain) => chain,
+            Err(error) => {
+                tracing::error!(client = self.client_name(), %lane, first = %run.first(), %error,
+                    "a run arrived damaged: it is refused, and its lane waits at the client");
+                let (first, through) = (run.first(), run.last());
+                let code = RefuseRunCode::Undecodable;
+                let refuse = RefuseRun { lane, generation, first, through, code };
+                self.answers.push(Control::RefuseRun(refuse));
+                self.inbox.refuse(lane, generation);
+                self.queues.remove(&lane);
+                return Ok(());
+            }
+        };
         let arrival = Arrival {
             first: run.first(),
             through: run.last(),
@@ -106,7 +142,8 @@ impl Session {
             ));
         }
         let (before, after) = (skip.chain, skip.chain_after);
-        let arrival = Arrival { first, through, chain_after: after, bytes: 0, skipped: true };
+        let bytes = SKIP_BYTES;
+        let arrival = Arrival { first, through, chain_after: after, bytes, skipped: true };
         let chain_at = |number| (number == first.before()).then_some(before);
         let taken = self.inbox.arrived(lane, skip.generation, arrival, chain_at);
         taken.map(|_| ()).map_err(|violation| violation.to_string())
@@ -122,13 +159,17 @@ impl Handler<Heard> for Session {
     type Result = ();
 
     fn handle(&mut self, heard: Heard, ctx: &mut Self::Context) {
-        self.heartbeat.heard(clock::now());
         for (frame, permit) in heard.0 {
             if self.closing {
                 return;
             }
-            if let Err(why) = self.hear(frame, permit, ctx) {
-                return self.leave(&why, ctx);
+            match self.hear(frame, permit, ctx) {
+                Ok(()) => {}
+                Err(Parting::Goodbye(why)) => return self.leave(&why, ctx),
+                Err(Parting::Violation(why)) => {
+                    self.seat.violated();
+                    return self.leave(&why, ctx);
+                }
             }
         }
         self.act(ctx);

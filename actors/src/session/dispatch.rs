@@ -109,11 +109,16 @@ impl Handler<Acquired> for Session {
             Ok(found) => {
                 if found.jumped > 0 {
                     tracing::error!(client = self.client_name(), %lane, packets = found.jumped,
-                        "the ledger is behind this client: packets that it once handled are not in \
-                         it any more (was it restored?); it goes on after them");
+                        "the ledger is behind this client: what it once acknowledged is not on \
+                         record under this spool's name (was the ledger restored, or the spool \
+                         renamed?); the lane goes on after it");
                 }
                 self.dead.insert(lane, found.dead);
-                self.inbox.acquired(lane, found.cursor, found.chain);
+                // A lane without packets has a known chain, whoever asks.
+                let start = || Some(Chain::start(self.inbox.target(lane)?, lane));
+                let fresh = found.cursor == Number::NONE;
+                let chain = found.chain.or_else(|| if fresh { start() } else { None });
+                self.inbox.acquired(lane, found.cursor, chain);
                 self.act(ctx);
             }
             Err(error) => self.leave(&format!("the ledger did not answer: {error}"), ctx),

@@ -30,7 +30,8 @@ use crate::ledger::{Acquire, Admit, AdmitAnswer, Gone, Record, Release, Supersed
 use crate::listener::{Seat, ServerBoard, SessionFacts};
 use crate::permit::{Permit, Purse};
 use crate::router::Route;
-use crate::socket::{FrameReader, FrameWriter, frame_writer};
+use crate::socket::{FrameReader, Pulse};
+use crate::writer::{FrameWriter, frame_writer};
 
 /// How long a peer may take to say hello.
 const GREETING: Duration = Duration::from_secs(10);
@@ -83,6 +84,7 @@ pub struct Session {
     writer: Option<FrameWriter>,
     reading: Option<SpawnHandle>,
     heartbeat: Heartbeat,
+    pulse: Pulse,
     client: Option<Hello>,
     welcomed: bool,
     closing: bool,
@@ -119,6 +121,7 @@ impl Session {
             writer: None,
             reading: None,
             heartbeat: Heartbeat::new(clock::now(), PING_AFTER, DEAD_AFTER),
+            pulse: Pulse::new(),
             client: None,
             welcomed: false,
             closing: false,
@@ -135,15 +138,16 @@ impl Session {
         let stream = TcpStream::from_std(stream)?;
         stream.set_nodelay(true)?;
         let (reading, writing) = stream.into_split();
-        let (writer, task) = frame_writer(writing);
+        let (writer, task) = frame_writer(writing, self.pulse.clone());
         self.writer = Some(writer);
         let written =
-            async { task.run().await.map_or_else(|e| e.to_string(), |()| "closed".into()) };
+            async { task.run(|| ()).await.map_or_else(|e| e.to_string(), |()| "closed".into()) };
         let lost =
             |why: String, session: &mut Self, ctx: &mut Context<Self>| session.leave(&why, ctx);
         ctx.spawn(written.into_actor(self).map(lost));
         let (heard, memory) = (ctx.address(), self.options.memory.clone());
-        let reader = FrameReader::new(reading, self.options.limits.frame_bytes_max);
+        let reader =
+            FrameReader::new(reading, self.options.limits.frame_bytes_max, self.pulse.clone());
         let hear = async move |frames: Vec<Frame>| {
             let mut carried = Vec::with_capacity(frames.len());
             for frame in frames {
@@ -180,8 +184,10 @@ impl Session {
         if let Some(reading) = self.reading.take() {
             ctx.cancel_future(reading);
         }
-        // The writer sends what is queued, then ends.
-        self.writer = None;
+        if let Some(writer) = self.writer.take() {
+            // It sends what is queued, then ends. A peer that is gone does not hear the reason.
+            let _said = writer.controls(&[Control::Bye(why.to_owned())]);
+        }
         self.inbox.close();
         self.queues.clear();
         self.board.remove(self.id);
@@ -213,6 +219,7 @@ impl Session {
 
     fn beat(&mut self, ctx: &mut Context<Self>) {
         let now = clock::now();
+        self.heartbeat.heard(self.pulse.felt());
         match self.heartbeat.poll(now) {
             Some(Beat::Dead) => return self.leave("the client is silent", ctx),
             Some(Beat::Ping) => {
@@ -310,10 +317,6 @@ impl Handler<Dismiss> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Dismiss, ctx: &mut Self::Context) {
-        if let Some(writer) = &self.writer {
-            // A client that does not hear it sees the end of the connection.
-            let _said = writer.controls(&[Control::Bye("the server is stopping".into())]);
-        }
         self.leave("the server is stopping", ctx);
     }
 }

@@ -34,6 +34,9 @@ const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
 
+/// Headers and content type of one packet together.
+const META_BYTES_MAX: usize = 16 * 1024;
+
 /// Headers that change what a packet means and that this version does not know what to do with; it
 /// says so rather than ignore them.
 const HEADERS_TO_COME: [&str; 2] = ["idempotency-key", "paquebot-ttl"];
@@ -220,6 +223,7 @@ async fn accept(
     let target = desk.target(target)?;
     let deadline = desk.deadline(query)?;
     let meta = meta_of(headers)?;
+    check_meta(&meta)?;
     let limit = desk.outlet.packet_bytes_max();
     let data = to_bytes(body, limit).await.map_err(|_| {
         Problem::too_large(format!("expected at most {limit} bytes of data, found more"))
@@ -266,6 +270,18 @@ fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {
         }
     }
     Ok(meta)
+}
+
+/// Refuses headers that do not fit the room that a frame has beside the data.
+pub(super) fn check_meta(meta: &Meta<'_>) -> Result<(), Problem> {
+    let headers = meta.headers.iter().map(|(name, value)| name.len() + value.len());
+    let others = [meta.content_type, meta.traceparent].into_iter().flatten().map(str::len);
+    let found: usize = headers.chain(others).sum();
+    if found > META_BYTES_MAX {
+        let expected = format!("expected at most {META_BYTES_MAX} bytes of headers, found {found}");
+        return Err(Problem::too_large(expected));
+    }
+    Ok(())
 }
 
 /// The meta of a line of a batch.

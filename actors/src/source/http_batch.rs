@@ -16,7 +16,7 @@ use paquebot_store::{AppendError, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::http::{Desk, Receipt, line_meta};
+use super::http::{Desk, Receipt, check_meta, line_meta};
 use super::problem::Problem;
 use crate::clock;
 
@@ -133,6 +133,7 @@ fn gather(desk: &Desk, line: &[u8], batches: &mut BTreeMap<TargetId, Batch>) -> 
         return Err(Problem::too_large(detail));
     }
     let meta = line_meta(line.content_type.as_deref(), &line.headers);
+    check_meta(&meta)?;
     let batch = batches.entry(target.clone()).or_default();
     let at = batch.count() as u64;
     batch.push(&Packet { created_ms: clock::wall_ms(), data: &data, meta });

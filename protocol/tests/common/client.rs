@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use paquebot_protocol::batch::Batch;
-use paquebot_protocol::frame::{OpenLane, Skip, SkipReason};
+use paquebot_protocol::frame::{OpenLane, Pause, RefuseRun, Skip, SkipReason};
 use paquebot_protocol::outbox::{Order, Outbox};
 use paquebot_protocol::run::RunBuilder;
 use paquebot_protocol::{
@@ -12,9 +12,13 @@ use paquebot_protocol::{
 };
 
 use super::packets::target_of;
+use super::{Options, SKIP_BYTES};
 
 /// How many runs are at hand after one read.
 const RUNS_PER_READ: usize = 2;
+
+/// How long a lane waits in which a run was refused.
+const REFUSED_RUN_PAUSE: Millis = Millis(300_000);
 
 /// What survives a crash of the client.
 #[derive(Debug, Clone)]
@@ -135,7 +139,7 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 enum Task {
     Read(Lane),
-    Prove { lane: Lane, generation: u32, cursor: Number, chain: Chain },
+    Prove { lane: Lane, generation: u32, cursor: Number, chain: Option<Chain> },
 }
 
 #[derive(Debug)]
@@ -148,6 +152,7 @@ pub(crate) struct Client {
     pub(crate) sent: Vec<Sent>,
     pub(crate) rekeyed: u32,
     window_bytes: u64,
+    budget_bytes: u64,
     tasks: VecDeque<Task>,
     /// The generation that each lane was last opened with on this connection.
     opened: BTreeMap<Lane, u32>,
@@ -156,7 +161,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(spool: Spool, window_bytes: u64) -> Self {
+    pub(crate) fn new(spool: Spool, options: Options) -> Self {
+        let Options { window_bytes, budget_bytes, .. } = options;
         let mut outbox = Outbox::default();
         for (lane, stored) in &spool.lanes {
             outbox.stored(*lane, stored.acked_through, stored.stored_through());
@@ -168,6 +174,7 @@ impl Client {
             sent: Vec::new(),
             rekeyed: 0,
             window_bytes,
+            budget_bytes,
             tasks: VecDeque::new(),
             opened: BTreeMap::new(),
             at_hand: BTreeMap::new(),
@@ -203,14 +210,20 @@ impl Client {
                     flying.retain(|(through, _)| *through > ack.through);
                 }
             }
-            Control::Pause(pause) => {
-                let until = now.after(Millis(pause.retry_after_ms));
-                self.outbox.paused(pause.lane, pause.generation, until);
-                self.at_hand.remove(&pause.lane);
-                self.in_flight.remove(&pause.lane);
+            Control::Pause(Pause { lane, generation, retry_after_ms, .. }) => {
+                self.pause(lane, generation, now.after(Millis(retry_after_ms)));
+            }
+            Control::RefuseRun(RefuseRun { lane, generation, .. }) => {
+                self.pause(lane, generation, now.after(REFUSED_RUN_PAUSE));
             }
             other => panic!("expected what a server says, found {other:?}"),
         }
+    }
+
+    fn pause(&mut self, lane: Lane, generation: u32, until: Millis) {
+        self.outbox.paused(lane, generation, until);
+        self.at_hand.remove(&lane);
+        self.in_flight.remove(&lane);
     }
 
     /// Carries out the outbox's orders, and gives the drops among them.
@@ -263,16 +276,17 @@ impl Client {
         let frame = self.spool.frame_from(lane, generation, from, packets_max);
         let (through, bytes, skipped) = match &frame {
             Frame::Run { run, .. } => (run.last(), run.encoded().len() as u64, false),
-            Frame::Control(Control::Skip(skip)) => (skip.through, 0, true),
+            Frame::Control(Control::Skip(skip)) => (skip.through, SKIP_BYTES, true),
             Frame::Control(other) => panic!("expected a run or a skip, found {other:?}"),
         };
         let stored = &self.spool.lanes[&lane];
         assert!(through <= stored.stored_through(), "lane {lane}: sent before it was stored");
         assert!(skipped || through.since(from.before()) <= packets_max, "lane {lane}: ramp passed");
+        let all_bytes: u64 = self.in_flight.values().flatten().map(|(_, bytes)| bytes).sum();
         let flying = self.in_flight.entry(lane).or_default();
-        let flying_bytes: u64 = flying.iter().map(|(_, bytes)| bytes).sum();
-        let window_open = flying_bytes == 0 || flying_bytes < self.window_bytes;
-        assert!(window_open, "lane {lane}: {flying_bytes} in flight and yet another run");
+        let lane_bytes: u64 = flying.iter().map(|(_, bytes)| bytes).sum();
+        let room = lane_bytes < self.window_bytes && all_bytes < self.budget_bytes;
+        assert!(lane_bytes == 0 || room, "lane {lane}: {lane_bytes} of {all_bytes} in flight");
         flying.push_back((through, bytes));
         self.sent.push(Sent { lane, generation, first: from, through, skipped });
         wire.push_back(frame);
@@ -294,7 +308,8 @@ impl Client {
             }
             Some(Task::Prove { lane, generation, cursor, chain }) => {
                 let ours = self.spool.lanes.get(&lane).and_then(|stored| stored.chain_at(cursor));
-                if ours == Some(chain) {
+                // A ledger that knows no chain there is believed if the number was ever assigned.
+                if ours.is_some() && (chain.is_none() || ours == chain) {
                     self.outbox.proven(lane, generation);
                 } else {
                     return self.opened.get(&lane) != Some(&generation);

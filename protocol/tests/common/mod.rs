@@ -7,9 +7,14 @@
 //! end, in [`Pair::settle`].
 
 #![allow(dead_code, reason = "every test file uses a part of the rig")]
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a rig that panics fails its test")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a rig that panics fails its test"
+)]
 
 pub(crate) mod client;
+pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod packets;
 pub(crate) mod server;
@@ -25,11 +30,16 @@ use client::{Client, Spool};
 use ledger::{Mood, data_of};
 use server::Server;
 
-/// A configuration that keeps the seeds of failures in `file`, and prints them.
-pub(crate) fn seeds_in(file: &'static str) -> ProptestConfig {
-    let persistence = FileFailurePersistence::Direct(file);
-    ProptestConfig { failure_persistence: Some(Box::new(persistence)), ..<_>::default() }
+/// A configuration that keeps the seeds of failures in `file`, and prints them; with `times` as many
+/// cases as usual, or as `PROPTEST_CASES` says.
+pub(crate) fn seeds_in(file: &'static str, times: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(file)) as Box<_>);
+    ProptestConfig { failure_persistence, cases: usual.cases.saturating_mul(times), ..usual }
 }
+
+/// What a skip counts as in a window, on both sides.
+pub(crate) const SKIP_BYTES: u64 = 64;
 
 /// What a pair is made with.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +109,7 @@ impl Pair {
     pub(crate) fn new(options: Options) -> Self {
         let spool = Spool { id: SpoolId([1; 16]), nonce: 1, lanes: BTreeMap::new() };
         let mut pair = Self {
-            client: Client::new(spool, options.window_bytes),
+            client: Client::new(spool, options),
             server: Server::new(options),
             now: Millis(0),
             options,
@@ -217,6 +227,11 @@ impl Pair {
         self.server.handler.set_mood(lane, Mood::Slow);
     }
 
+    /// The next run of the lane that arrives is found damaged.
+    pub(crate) fn refuse_run(&mut self, lane: Lane) {
+        self.server.refusing.insert(lane);
+    }
+
     pub(crate) fn heal_handler(&mut self, lane: Lane) {
         self.server.handler.set_mood(lane, Mood::Well);
     }
@@ -229,6 +244,7 @@ impl Pair {
     /// Faults stop, nothing new comes in; everything must drain in a bounded number of steps.
     pub(crate) fn settle(&mut self) {
         self.server.handler.be_well();
+        self.server.refusing.clear();
         let pending: u64 = self.accepted.len() as u64;
         let steps_max = 200 + 60 * usize::try_from(pending).unwrap_or(usize::MAX);
         for step in 0.. {
@@ -259,7 +275,7 @@ impl Pair {
 
     fn start_client(&mut self, spool: Spool) {
         let Client { sent, rekeyed, .. } =
-            std::mem::replace(&mut self.client, Client::new(spool, self.options.window_bytes));
+            std::mem::replace(&mut self.client, Client::new(spool, self.options));
         (self.client.sent, self.client.rekeyed) = (sent, rekeyed);
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use paquebot_protocol::run::RunBuilder;
-use paquebot_protocol::{
-    Batch, Chain, Lane, Meta, Number, Origin, Packet, Run, SpoolId, TargetId,
-};
+use paquebot_protocol::{Batch, Chain, Lane, Meta, Number, Origin, Packet, Run, SpoolId, TargetId};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{LaneOpened, Pause};
+use paquebot_protocol::frame::{LaneOpened, Pause, RefuseRun, RefuseRunCode};
 use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order};
 use paquebot_protocol::lease::{Leases, SessionId};
 use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run, SpoolId};
 
-use super::Options;
 use super::ledger::{Effect, Handler, Ledger, Mood};
+use super::{Options, SKIP_BYTES};
 
 #[derive(Debug)]
 struct Session {
@@ -75,6 +75,8 @@ pub(crate) struct Server {
     waiting: BTreeMap<(LaneKey, SessionId), Number>,
     jobs: Vec<Job>,
     sessions_ever: u64,
+    /// The next run of these lanes will be found damaged.
+    pub(crate) refusing: BTreeSet<Lane>,
 }
 
 impl Server {
@@ -88,6 +90,7 @@ impl Server {
             waiting: BTreeMap::new(),
             jobs: Vec::new(),
             sessions_ever: 0,
+            refusing: BTreeSet::new(),
         }
     }
 
@@ -112,8 +115,12 @@ impl Server {
     /// Takes frames of an honest client in, which are never a violation; gives the answers.
     pub(crate) fn hear(&mut self, id: SessionId, frames: Vec<Frame>) -> Vec<Control> {
         let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+        let mut answers = Vec::new();
         for frame in frames {
             match frame {
+                Frame::Run { lane, generation, run } if self.refusing.remove(&lane) => {
+                    answers.push(session.refuse_run(lane, generation, &run));
+                }
                 Frame::Run { lane, generation, run } => session.hear_run(lane, generation, run),
                 Frame::Control(Control::OpenLane(lanes)) => {
                     for open in lanes {
@@ -122,16 +129,19 @@ impl Server {
                     }
                 }
                 Frame::Control(Control::Skip(skip)) => {
-                    let (first, through, chain_after) = (skip.first, skip.through, skip.chain_after);
-                    let arrival = Arrival { first, through, chain_after, bytes: 0, skipped: true };
+                    let (first, through, chain_after) =
+                        (skip.first, skip.through, skip.chain_after);
+                    let bytes = SKIP_BYTES;
+                    let arrival = Arrival { first, through, chain_after, bytes, skipped: true };
                     let chain_at = |number| (number == first.before()).then_some(skip.chain);
-                    let taken = session.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
+                    let taken =
+                        session.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
                     taken.expect("an honest skip");
                 }
                 Frame::Control(other) => panic!("expected what a client says, found {other:?}"),
             }
         }
-        self.act(id, Vec::new())
+        self.act(id, answers)
     }
 
     /// The socket of a session is found dead, or a newer session took over.
@@ -309,6 +319,13 @@ impl Server {
 }
 
 impl Session {
+    fn refuse_run(&mut self, lane: Lane, generation: u32, run: &Run) -> Control {
+        self.inbox.refuse(lane, generation);
+        self.queues.remove(&lane);
+        let (first, through, code) = (run.first(), run.last(), RefuseRunCode::Undecodable);
+        Control::RefuseRun(RefuseRun { lane, generation, first, through, code })
+    }
+
     fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) {
         let chain_after = run.verify().expect("an undamaged run");
         let (first, through, bytes) = (run.first(), run.last(), run.encoded().len() as u64);

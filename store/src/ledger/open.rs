@@ -48,8 +48,7 @@ pub(super) fn open(dir: &Path, disk: &dyn Disk) -> Result<(Writer, LedgerOpened)
     let Found { ledger, format, totals } = read(&db).map_err(damaged(&path))?;
     check_format(&path, format)?;
     let dead = if there("dead-letters.redb") {
-        let (dead, format) =
-            DeadLetters::open(disk, &dead_path).map_err(damaged(&dead_path))?;
+        let (dead, format) = DeadLetters::open(disk, &dead_path).map_err(damaged(&dead_path))?;
         check_format(&dead_path, format)?;
         dead
     } else {

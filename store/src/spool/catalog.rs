@@ -49,7 +49,12 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Takes up a file; its pieces follow.
-    pub(super) fn add_segment(&mut self, segment: u64, file_bytes: u64, open: Option<Arc<Database>>) {
+    pub(super) fn add_segment(
+        &mut self,
+        segment: u64,
+        file_bytes: u64,
+        open: Option<Arc<Database>>,
+    ) {
         self.segments.insert(segment, SealedSegment { file_bytes, pieces: 0, open });
     }
 
@@ -68,10 +73,19 @@ impl Catalog {
         }
     }
 
+    /// Whether `segment` holds this piece of `lane`.
+    pub(super) fn has_piece(&self, segment: u64, lane: Lane, piece: Piece) -> bool {
+        self.pieces.get(&(lane, piece.last)) == Some(&(segment, piece))
+    }
+
     /// Takes out the segments that hold nothing any more.
     pub(super) fn take_empty(&mut self) -> Vec<u64> {
-        let empty: Vec<u64> =
-            self.segments.iter().filter(|(_, sealed)| sealed.pieces == 0).map(|(n, _)| *n).collect();
+        let empty: Vec<u64> = self
+            .segments
+            .iter()
+            .filter(|(_, sealed)| sealed.pieces == 0)
+            .map(|(n, _)| *n)
+            .collect();
         for segment in &empty {
             self.segments.remove(segment);
         }

@@ -100,7 +100,7 @@ impl Writer {
         let Some(Moved { segment, pieces }) = &self.moved else { return Ok(()) };
         for (moving, moved) in pieces {
             let Some(entry) = self.changed(moving.lane, &mut written.lanes) else { continue };
-            if entry.acked >= moving.piece.last {
+            if !self.shared.files().catalog.has_piece(*segment, moving.lane, moving.piece) {
                 // Acknowledged meanwhile: it is gone already.
                 continue;
             }
@@ -252,12 +252,7 @@ impl Writer {
 }
 
 /// Adds a run to the active segment and to its lane; gives what it takes of the file.
-fn insert(
-    runs: &mut Runs<'_>,
-    lane: Lane,
-    run: &Run,
-    entry: &mut LaneEntry,
-) -> Result<u64, Fault> {
+fn insert(runs: &mut Runs<'_>, lane: Lane, run: &Run, entry: &mut LaneEntry) -> Result<u64, Fault> {
     let bytes = run.encoded();
     runs.insert((lane.0, run.last().0), bytes.as_ref())?;
     entry.add_active(Piece { first: run.first(), last: run.last(), bytes: bytes.len() as u64 });

@@ -54,12 +54,8 @@ pub(super) fn open(
         Some(number) => read(&*disk, &paths, *number, &numbers, notes)?,
     };
     let Found { active, row, lanes, shared, notes } = found;
-    let identity = Identity {
-        spool: row.spool,
-        replaces: row.replaces,
-        opened: row.opened,
-        nonce: row.nonce,
-    };
+    let identity =
+        Identity { spool: row.spool, replaces: row.replaces, opened: row.opened, nonce: row.nonce };
     shared.files().active = Some(Arc::clone(&active.db));
     let mut writer = Writer {
         next_segment: active.number + 1,

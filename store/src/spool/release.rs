@@ -70,6 +70,7 @@ impl Writer {
         }
         self.loaded();
         if self.moving.is_none()
+            && self.moved.is_none()
             && let Some(segment) = self.stuck()
         {
             self.load(segment);

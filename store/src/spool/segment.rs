@@ -101,8 +101,7 @@ pub(super) fn create(
     base: u64,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
 ) -> Result<Active, NotMade> {
-    let (dir, temporary, path) =
-        (paths.segments(), paths.temporary(number), paths.segment(number));
+    let (dir, temporary, path) = (paths.segments(), paths.temporary(number), paths.segment(number));
     let (db, len) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
     Ok(Active { number, db: Arc::new(db), len, base, filled: base, peak: base })
 }

@@ -217,9 +217,9 @@ impl Writer {
 
     /// The pieces of every lane in the active segment.
     pub(super) fn active_pieces(&self) -> impl Iterator<Item = (Lane, Piece)> {
-        self.lanes.iter().flat_map(|(lane, entry)| {
-            entry.active.iter().map(move |piece| (lane, *piece))
-        })
+        self.lanes
+            .iter()
+            .flat_map(|(lane, entry)| entry.active.iter().map(move |piece| (lane, *piece)))
     }
 
     /// How much of a file the lane table and the manifest take.

@@ -110,8 +110,7 @@ impl CrashDisk {
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let mut world = self.0.lock().unwrap();
         let file = world.names[path];
-        world.files[file] =
-            Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
+        world.files[file] = Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
     }
 
     /// The names of all files.

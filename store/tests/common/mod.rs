@@ -101,8 +101,7 @@ impl SpoolRig {
         let commits = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&commits);
         let on_commit = Box::new(move |committed| heard.lock().unwrap().push(committed));
-        let (spool, opened) =
-            Spool::open(options.clone(), Arc::new(disk.clone()), on_commit)?;
+        let (spool, opened) = Spool::open(options.clone(), Arc::new(disk.clone()), on_commit)?;
         Ok(Self { disk, spool, opened, options, commits })
     }
 
