@@ -118,6 +118,25 @@ fn a_refused_run_stops_its_lane_alone_and_what_was_under_way_before_it_counts() 
 }
 
 #[test]
+fn a_lane_that_is_opened_again_waits_for_the_attempt_that_still_runs() {
+    let mut pair = pair();
+    pair.delay_handler(LANE);
+    pair.store(LANE, 2);
+    pair.run_dry();
+    pair.refuse_run(LANE);
+    pair.store(LANE, 2);
+    pair.run_dry();
+    // The client opens the lane again on the same connection, and the rig forbids a second attempt.
+    pair.wait(Millis(300_000));
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), [0_u64; 0]);
+    pair.heal_handler(LANE);
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), [1, 2, 3, 4]);
+    assert_eq!(sizes_sent(&pair, 2), [1, 1], "what the attempt handled was sent again");
+}
+
+#[test]
 fn an_attempt_that_outlives_its_link_counts_and_is_not_repeated() {
     let mut pair = pair();
     pair.delay_handler(LANE);

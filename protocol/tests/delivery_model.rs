@@ -46,6 +46,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => lane().prop_map(Verb::HealHandler),
         1 => lane().prop_map(Verb::RefuseRun),
         2 => (1_u64..2_000).prop_map(|length| Verb::Wait(Millis(length))),
+        1 => Just(Verb::Wait(Millis(1_000_000))),
         1 => lane().prop_map(Verb::Expire),
     ]
 }

@@ -1,9 +1,15 @@
 //! The receiver's side of a lane on its own: what it takes, in which order it is dispatched, and
 //! what it refuses (R4 to R8). How it fares with an outbox is shown in `delivery_cases.rs`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a rig that panics fails its test"
+)]
+
 use paquebot_protocol::frame::{Ack, OpenLane};
 use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order, Violation};
-use paquebot_protocol::{Chain, Lane, Number};
+use paquebot_protocol::{Chain, Lane, Number, TargetId};
 
 const LANE: Lane = Lane(1);
 const OTHER: Lane = Lane(2);
@@ -12,7 +18,7 @@ const FRAME_BYTES_MAX: u64 = 100;
 
 /// The chain of the lane after a number: any function will do.
 fn chain(number: u64) -> Chain {
-    Chain(number * 1_000 + 7)
+    Chain(number.wrapping_mul(1_000) + 7)
 }
 
 fn opening(lane: Lane, generation: u32, first: u64) -> OpenLane {
@@ -293,7 +299,7 @@ fn a_lane_keeps_its_target() {
     let target = "orders.us".parse().expect("a target id");
     let moved = OpenLane { target, ..opening(LANE, 2, 1) };
     assert_eq!(receiver.inbox.open_lane(&moved), Err(Violation::Target { lane: LANE }));
-    let kept = receiver.inbox.target(LANE).map(|target| target.as_str());
+    let kept = receiver.inbox.target(LANE).map(TargetId::as_str);
     assert_eq!(kept, Some("orders.eu"));
 }
 

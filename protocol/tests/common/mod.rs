@@ -26,7 +26,7 @@ use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, SpoolId};
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::FileFailurePersistence;
 
-use client::{Client, Spool};
+use client::{Client, Spool, StoredLane};
 use ledger::{Mood, data_of};
 use server::Server;
 
@@ -126,7 +126,7 @@ impl Pair {
     /// The application hands over `count` packets.
     pub(crate) fn store(&mut self, lane: Lane, count: u64) {
         let lanes = &self.client.spool.lanes;
-        let mut number = lanes.get(&lane).map_or(Number::NONE, |stored| stored.stored_through());
+        let mut number = lanes.get(&lane).map_or(Number::NONE, StoredLane::stored_through);
         let mut packets = Vec::new();
         for _ in 0..count {
             number = number.next();
@@ -193,7 +193,7 @@ impl Pair {
     /// The client comes back with a copy of its spool from earlier.
     pub(crate) fn restore_spool(&mut self, earlier: Spool) {
         self.link = None;
-        let there = |lane: &Lane| earlier.lanes.get(lane).map(|stored| stored.stored_through());
+        let there = |lane: &Lane| earlier.lanes.get(lane).map(StoredLane::stored_through);
         self.accepted.retain(|(lane, number), _| Some(*number) <= there(lane));
         let nonce = self.client.spool.nonce + 1;
         self.start_client(Spool { nonce, ..earlier });

@@ -8,6 +8,8 @@
 //! A lane's life on a connection: closed → opening → (proving) → open ⇄ paused. A new connection
 //! closes every lane.
 
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::chain::Chain;
@@ -16,85 +18,7 @@ use crate::id::{Lane, Number};
 use crate::time::Millis;
 use crate::window::Window;
 
-/// What the shell has to do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Say `open_lane`; the shell knows the target.
-    Open {
-        /// The lane.
-        lane: Lane,
-        /// The generation to open it with.
-        generation: u32,
-        /// The lowest number still held.
-        first: Number,
-        /// The lowest number never assigned.
-        next: Number,
-    },
-    /// Ask the store whether it ever assigned `cursor`, and whether the lane's chain there is
-    /// `chain`, if the ledger knows one. Report [`Outbox::proven`], or give up this connection and
-    /// re-key.
-    Prove {
-        /// The lane.
-        lane: Lane,
-        /// The generation that the answer belongs to.
-        generation: u32,
-        /// Where the ledger goes on.
-        cursor: Number,
-        /// The ledger's chain there.
-        chain: Option<Chain>,
-    },
-    /// Send one run that begins at `from`, and report [`Outbox::sent`]; or, when it has to be read
-    /// first, [`Outbox::loading`] and then [`Outbox::loaded`].
-    Send {
-        /// The lane.
-        lane: Lane,
-        /// The generation to send it under.
-        generation: u32,
-        /// The first packet.
-        from: Number,
-        /// How many packets may go.
-        packets_max: u64,
-    },
-    /// Drop everything up to `through`: it is acknowledged.
-    Drop {
-        /// The lane.
-        lane: Lane,
-        /// The last packet.
-        through: Number,
-    },
-}
-
-/// The server said something that it must not say; the connection is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// An answer about a lane that was not asked for.
-    #[error("lane {lane} was never opened on this connection")]
-    UnknownLane {
-        /// The lane.
-        lane: Lane,
-    },
-    /// An ack for what was never sent.
-    #[error("lane {lane}: expected an ack of at most {sent}, found {through}")]
-    AckBeyondSent {
-        /// The lane.
-        lane: Lane,
-        /// The highest number sent or reported final on this connection.
-        sent: Number,
-        /// What was acknowledged.
-        through: Number,
-    },
-    /// A cursor below what this client still holds: the server must jump, not the client.
-    #[error("lane {lane}: expected a cursor of at least {first}, found {cursor}")]
-    CursorBehind {
-        /// The lane.
-        lane: Lane,
-        /// The number before the lowest that is held.
-        first: Number,
-        /// The cursor.
-        cursor: Number,
-    },
-}
+pub use order::{Order, Violation};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
