@@ -112,6 +112,12 @@ pub struct BenchArgs {
     /// Targets that are sent to in turn
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub targets: u64,
+    /// Clients that send at once; one in this version
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1))]
+    pub clients: u64,
+    /// Where the packets come from
+    #[arg(long, value_enum, default_value_t = BenchSource::Library)]
+    pub source: BenchSource,
     /// What handles the packets
     #[arg(long, value_enum, default_value_t = BenchHandler::Discard)]
     pub handler: BenchHandler,
@@ -127,6 +133,13 @@ pub struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The sources that can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchSource {
+    /// Within the client's process, without HTTP between.
+    Library,
 }
 
 /// The handlers that can be measured.

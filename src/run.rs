@@ -65,10 +65,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let failed = || Failure::of::<std::io::Error>(Code::Internal, "listening for signals failed");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed())?;
     let process = Process::start(config).await?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => tracing::warn!(
+                "SIGHUP: a config cannot be reloaded in this version; nothing was changed"
+            ),
+        }
     };
     tracing::info!(signal = name, "stopping");
     process.stop().await

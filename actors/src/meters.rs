@@ -49,6 +49,7 @@ struct TargetMeters {
     label: String,
     sent: Counter,
     resent: Counter,
+    rejected: Counter,
     backlog_packets: Gauge,
     backlog_bytes: Gauge,
 }
@@ -60,6 +61,7 @@ impl TargetMeters {
             label: label.to_owned(),
             sent: event("sent"),
             resent: event("resent"),
+            rejected: event("rejected"),
             backlog_packets: gauge!("paquebot_client_backlog_packets", "target" => label.to_owned()),
             backlog_bytes: gauge!("paquebot_client_backlog_bytes", "target" => label.to_owned()),
         }
@@ -86,6 +88,11 @@ impl ClientMeters {
         meters.resent.increment(again);
     }
 
+    /// The spool did not take packets.
+    pub fn rejected(&self, target: &TargetId, packets: u64) {
+        self.of(target).rejected.increment(packets);
+    }
+
     /// Brings what the spool knows up to date; for each scrape.
     pub fn sample(&self, status: &SpoolStatus, lanes: &[LaneState]) {
         gauge!("paquebot_client_spool_file_bytes").set(status.file_bytes as f64);
@@ -104,6 +111,9 @@ impl ClientMeters {
             meters.total("handled", sums.handled);
             meters.total("dead_lettered", sums.dead_lettered);
             meters.total("damaged", sums.damaged);
+            meters.total("purged", sums.purged);
+            meters.total("evicted", sums.evicted);
+            meters.total("expired", sums.expired);
         }
     }
 
@@ -125,6 +135,9 @@ struct Sums {
     handled: u64,
     dead_lettered: u64,
     damaged: u64,
+    purged: u64,
+    evicted: u64,
+    expired: u64,
     backlog_packets: u64,
     backlog_bytes: u64,
 }
@@ -138,6 +151,9 @@ impl Sums {
         self.handled += lane.acked_through.0.saturating_sub(elsewhere);
         self.dead_lettered += totals.dead_lettered;
         self.damaged += totals.damaged;
+        self.purged += totals.purged;
+        self.evicted += totals.evicted;
+        self.expired += totals.expired;
         self.backlog_packets += lane.pending_packets;
         self.backlog_bytes += lane.pending_bytes;
     }

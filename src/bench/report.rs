@@ -156,6 +156,8 @@ impl Report {
             "size": self.args.size,
             "in_flight": self.args.in_flight,
             "targets": self.args.targets,
+            "clients": self.args.clients,
+            "source": format!("{:?}", self.args.source).to_lowercase(),
             "handler": format!("{:?}", self.args.handler).to_lowercase(),
             "runs": self.args.runs,
         });

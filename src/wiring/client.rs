@@ -79,7 +79,8 @@ impl ClientPart {
         drop(link.set(connection.clone().recipient()));
         let memory = Purse::new(SOURCE_MEMORY_BYTES);
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
-        let outlet = Outlet::new(persistence.recipient(), memory.clone(), packet_bytes_max);
+        let outlet =
+            Outlet::new(persistence.recipient(), memory.clone(), packet_bytes_max, meters.clone());
         let view = ClientView {
             id: config.id.clone(),
             identity,

@@ -5,6 +5,7 @@ use paquebot_protocol::{Batch, TargetId};
 use paquebot_store::{AppendError, Reply, Stored};
 use tokio::sync::oneshot;
 
+use crate::meters::ClientMeters;
 use crate::permit::{Permit, Purse};
 use crate::persistence::Store;
 use crate::receipts::Handled;
@@ -15,6 +16,7 @@ pub struct Outlet {
     store: Recipient<Store>,
     memory: Purse,
     packet_bytes_max: usize,
+    meters: ClientMeters,
 }
 
 /// What became of packets that were handed over.
@@ -29,8 +31,13 @@ pub struct Handover {
 impl Outlet {
     /// An outlet to `store`; at most `memory` is on its way to the disk.
     #[must_use]
-    pub fn new(store: Recipient<Store>, memory: Purse, packet_bytes_max: usize) -> Self {
-        Self { store, memory, packet_bytes_max }
+    pub fn new(
+        store: Recipient<Store>,
+        memory: Purse,
+        packet_bytes_max: usize,
+        meters: ClientMeters,
+    ) -> Self {
+        Self { store, memory, packet_bytes_max, meters }
     }
 
     /// The longest data of a packet, in bytes.
@@ -55,7 +62,14 @@ impl Outlet {
         // The requester may have gone away meanwhile; the packets are stored all the same.
         let handled: Option<Reply<Handled>> =
             wants_handled.then(|| Box::new(move |how| drop(handled.send(how))) as _);
-        let reply = move |outcome| drop(stored.send(outcome));
+        let (meters, addressee, packets) =
+            (self.meters.clone(), target.clone(), batch.count() as u64);
+        let reply = move |outcome: Result<Stored, AppendError>| {
+            if outcome.is_err() {
+                meters.rejected(&addressee, packets);
+            }
+            drop(stored.send(outcome));
+        };
         self.store.do_send(Store { target, batch, permit, stored: Box::new(reply), handled });
         let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
         Ok(Handover { stored, handled: wants_handled.then_some(is_handled) })

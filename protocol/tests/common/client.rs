@@ -226,14 +226,17 @@ impl Client {
         self.in_flight.remove(&lane);
     }
 
-    /// Carries out the outbox's orders, and gives the drops among them.
+    /// Carries out the outbox's orders, but for sending when the socket is full, and gives the drops
+    /// among them.
     pub(crate) fn act(
         &mut self,
         now: Millis,
         mut wire: Option<&mut VecDeque<Frame>>,
+        is_full: bool,
     ) -> Vec<(Lane, Number)> {
         let (mut drops, mut opening) = (Vec::new(), Vec::new());
-        while let Some(order) = self.outbox.poll(now) {
+        let next = if is_full { Outbox::poll_all_but_send } else { Outbox::poll };
+        while let Some(order) = next(&mut self.outbox, now) {
             match order {
                 Order::Drop { lane, through } => drops.push((lane, through)),
                 Order::Prove { lane, generation, cursor, chain } => {

@@ -73,6 +73,8 @@ struct Link {
     session: SessionId,
     to_server: VecDeque<Frame>,
     to_client: VecDeque<Control>,
+    /// The client's socket takes no packets at present.
+    is_full: bool,
 }
 
 /// One piece of work that may be done next.
@@ -176,7 +178,7 @@ impl Pair {
         if self.link.is_none() {
             let session = self.server.welcome(self.client.spool.id);
             let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
-            self.link = Some(Link { session, to_server, to_client });
+            self.link = Some(Link { session, to_server, to_client, is_full: false });
             self.client.outbox.connected(self.options.budget_bytes);
             self.client_acts();
         }
@@ -236,6 +238,14 @@ impl Pair {
         self.server.handler.set_mood(lane, Mood::Well);
     }
 
+    /// The client's socket takes no more packets for a while, or takes them again.
+    pub(crate) fn fill_socket(&mut self, is_full: bool) {
+        if let Some(link) = &mut self.link {
+            link.is_full = is_full;
+            self.client_acts();
+        }
+    }
+
     pub(crate) fn wait(&mut self, length: Millis) {
         self.now = self.now.after(length);
         self.client_acts();
@@ -245,6 +255,7 @@ impl Pair {
     pub(crate) fn settle(&mut self) {
         self.server.handler.be_well();
         self.server.refusing.clear();
+        self.fill_socket(false);
         let pending: u64 = self.accepted.len() as u64;
         let steps_max = 200 + 60 * usize::try_from(pending).unwrap_or(usize::MAX);
         for step in 0.. {
@@ -332,8 +343,9 @@ impl Pair {
     }
 
     fn client_acts(&mut self) {
+        let is_full = self.link.as_ref().is_some_and(|link| link.is_full);
         let wire = self.link.as_mut().map(|link| &mut link.to_server);
-        for (lane, through) in self.client.act(self.now, wire) {
+        for (lane, through) in self.client.act(self.now, wire, is_full) {
             let reached = self.server.ledger.reached(self.key(lane));
             assert!(through <= reached, "lane {lane}: {through} dropped, {reached} durable");
             self.client.lazy_drops.push((lane, through));
