@@ -13,4 +13,5 @@ pub mod run;
 pub mod send;
 pub mod status;
 pub mod telemetry;
+pub mod unix_socket;
 pub mod wiring;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
@@ -10,12 +10,11 @@ use actix::{
 };
 use actix_rt::ArbiterHandle;
 use metrics::{Counter, counter};
-use paquebot_protocol::frame::{Hello, RefusedCode};
 use paquebot_protocol::lease::SessionId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::clock;
+use crate::roster::Roster;
+use crate::seat::{Seat, Seats};
 use crate::session::{Dismiss, Session, SessionOptions, SessionPorts};
 
 /// How long accepting rests after a failure, such as running out of open files.
@@ -27,7 +26,7 @@ pub struct Listener {
     socket: Option<std::net::TcpListener>,
     options: SessionOptions,
     ports: SessionPorts,
-    board: ServerBoard,
+    board: Roster,
     arbiters: Vec<ArbiterHandle>,
     seats: Seats,
     sessions: BTreeMap<SessionId, Addr<Session>>,
@@ -43,7 +42,7 @@ impl Listener {
         seats: Seats,
         options: SessionOptions,
         ports: SessionPorts,
-        board: ServerBoard,
+        board: Roster,
         arbiters: Vec<ArbiterHandle>,
     ) -> Self {
         Self {
@@ -130,118 +129,5 @@ impl Handler<Shut> for Listener {
             session.do_send(Dismiss);
         }
         ctx.stop();
-    }
-}
-
-/// How many connections are allowed, and how many of them are taken.
-#[derive(Debug, Clone)]
-pub struct Seats {
-    free: Arc<Semaphore>,
-    all: u32,
-}
-
-impl Seats {
-    /// So many seats.
-    #[must_use]
-    pub fn new(connections_max: usize) -> Self {
-        let all = u32::try_from(connections_max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        Self { free: Arc::new(Semaphore::new(all as usize)), all }
-    }
-
-    /// Waits until every session has ended.
-    pub async fn empty(&self) {
-        // The semaphore is never closed, so this fails only when there is nothing to wait for.
-        drop(self.free.acquire_many(self.all).await);
-    }
-
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).try_acquire_owned().ok()
-    }
-}
-
-/// A session's place among those allowed; dropping it frees the place.
-#[derive(Debug)]
-pub struct Seat {
-    duplicates: Counter,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Seat {
-    fn new(place: OwnedSemaphorePermit, duplicates: Counter) -> Self {
-        Self { duplicates, _place: place }
-    }
-
-    /// The client said what it must not say.
-    pub(crate) fn violated(&self) {
-        counter!("paquebot_server_refused_total", "reason" => "violation").increment(1);
-    }
-
-    /// Packets came that had been handled before.
-    pub(crate) fn duplicates(&self, packets: u64) {
-        self.duplicates.increment(packets);
-    }
-
-    /// The client was refused.
-    pub(crate) fn refused(&self, code: RefusedCode) {
-        let reason = match code {
-            RefusedCode::Version => "version",
-            RefusedCode::Rekey => "rekey",
-            RefusedCode::Busy => "busy",
-            RefusedCode::Stopping => "stopping",
-            RefusedCode::Superseded => "superseded",
-            RefusedCode::Unknown => "unknown",
-        };
-        counter!("paquebot_server_refused_total", "reason" => reason).increment(1);
-    }
-}
-
-/// Who is connected, for `status`: sessions write, anyone may read.
-#[derive(Debug, Clone, Default)]
-pub struct ServerBoard(Arc<Mutex<BTreeMap<SessionId, SessionFacts>>>);
-
-/// One connected client.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct SessionFacts {
-    /// Its name.
-    pub client: String,
-    /// Its spool.
-    pub spool: String,
-    /// Where it connects from.
-    pub address: String,
-    /// Its program and version.
-    pub program: String,
-    /// Since when, RFC 3339.
-    pub since: String,
-}
-
-impl SessionFacts {
-    pub(crate) fn new(hello: &Hello, peer: SocketAddr) -> Self {
-        Self {
-            client: hello.client.to_string(),
-            spool: hello.spool.to_string(),
-            address: peer.to_string(),
-            program: hello.program.clone(),
-            since: clock::rfc3339(clock::wall_ms()),
-        }
-    }
-}
-
-impl ServerBoard {
-    /// All who are connected.
-    #[must_use]
-    pub fn read(&self) -> Vec<SessionFacts> {
-        self.sessions().values().cloned().collect()
-    }
-
-    pub(crate) fn insert(&self, session: SessionId, facts: SessionFacts) {
-        self.sessions().insert(session, facts);
-    }
-
-    pub(crate) fn remove(&self, session: SessionId) {
-        self.sessions().remove(&session);
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, SessionFacts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,7 +28,7 @@ pub use status::{ClientView, HandlerView, ServerView};
 use crate::config::{self, ADMIN_SOCKET, Config, Reach};
 use crate::exit::{Code, Failure};
 use crate::telemetry::UPKEEP;
-use crate::wiring::bind_unix;
+use crate::unix_socket;
 
 /// Connections that the admin side serves at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -98,7 +98,7 @@ impl Admin {
         for dir in dirs.into_iter().flatten() {
             let path = dir.join(ADMIN_SOCKET);
             let doing = format!("admin: listening on {} failed", path.display());
-            let bound = bind_unix(&path).and_then(|socket| {
+            let bound = unix_socket::bind(&path).and_then(|socket| {
                 std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
                 Ok(socket)
             });

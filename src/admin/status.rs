@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use metrics::gauge;
 use paquebot_actors::link::LinkBoard;
-use paquebot_actors::listener::{ServerBoard, SessionFacts};
 use paquebot_actors::meters::ClientMeters;
+use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
 use paquebot_protocol::{ClientId, LedgerId};
@@ -40,7 +40,7 @@ pub struct ServerView {
     /// Its store.
     pub store: Ledger,
     /// Who is connected.
-    pub board: ServerBoard,
+    pub board: Roster,
     /// Where it listens.
     pub listening: SocketAddr,
     /// What it has.

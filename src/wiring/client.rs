@@ -1,8 +1,6 @@
 //! The client's part: spool, persistence, connection, sources, in this order; stopped the other way.
 
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,12 +15,13 @@ use paquebot_actors::permit::Purse;
 use paquebot_actors::persistence::Persistence;
 use paquebot_actors::receipts::Receipts;
 use paquebot_actors::source::{HttpListener, HttpOptions, HttpSource, Outlet, StopSource};
-use paquebot_store::{Committed, FileDisk, Identity, OpenError, Opened, Spool, SpoolOptions};
+use paquebot_store::{Committed, FileDisk, Identity, Opened, Spool, SpoolOptions};
 
-use super::step;
+use super::{step, store_failure};
 use crate::admin::ClientView;
 use crate::config::{self, Listen, SourceKind};
 use crate::exit::{Code, Failure};
+use crate::unix_socket;
 
 /// Packets on their way from the sources to the disk.
 const SOURCE_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
@@ -128,7 +127,7 @@ impl ClientPart {
                 HttpListener::Tcp(socket, connections_max)
             }
             Listen::Unix(path) => {
-                HttpListener::Unix(bind_unix(path).map_err(failed())?, connections_max)
+                HttpListener::Unix(unix_socket::bind(path).map_err(failed())?, connections_max)
             }
         };
         let options = HttpOptions {
@@ -187,16 +186,6 @@ fn open(
         .map_err(|error| store_failure(&error))
 }
 
-/// A store that cannot be opened, with the exit code that fits.
-pub(super) fn store_failure(error: &OpenError) -> Failure {
-    let code = match error {
-        OpenError::Locked { .. } => Code::TryLater,
-        OpenError::Io { .. } => Code::Io,
-        _ => Code::Data,
-    };
-    Failure::new(code, error.to_string())
-}
-
 fn announce(config: &config::Client, identity: &Identity, pending: u64) {
     tracing::info!(
         client = %config.id, spool = %identity.spool, opened = identity.opened, pending,
@@ -207,16 +196,4 @@ fn announce(config: &config::Client, identity: &Identity, pending: u64) {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text).map_err(|error| error.to_string())
-}
-
-/// Binds a Unix socket; one that a killed process left behind is replaced.
-pub(crate) fn bind_unix(path: &Path) -> std::io::Result<UnixListener> {
-    use std::os::unix::net::UnixStream;
-    if path.exists() && UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    UnixListener::bind(path)
 }

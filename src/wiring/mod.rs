@@ -9,14 +9,14 @@ mod server;
 use std::time::Duration;
 
 use actix_rt::time::timeout;
+use paquebot_store::OpenError;
 
 pub use client::ClientPart;
-pub(crate) use client::bind_unix;
 pub use server::ServerPart;
 
 use crate::admin::{Admin, Parts};
 use crate::config::Config;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::telemetry;
 
 /// How long one step of the stop may take.
@@ -73,6 +73,16 @@ impl Process {
         tracing::info!("stopped");
         failure.map_or(Ok(()), Err)
     }
+}
+
+/// A store that cannot be opened, with the exit code that fits.
+fn store_failure(error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Locked { .. } => Code::TryLater,
+        OpenError::Io { .. } => Code::Io,
+        _ => Code::Data,
+    };
+    Failure::new(code, error.to_string())
 }
 
 /// Waits for one step of the stop, with its deadline.

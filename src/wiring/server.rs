@@ -10,17 +10,18 @@ use paquebot_actors::handler::{
     HandlerMeters,
 };
 use paquebot_actors::ledger::{Ledger, Record};
-use paquebot_actors::listener::{Listener, Seats, ServerBoard, Shut};
+use paquebot_actors::listener::{Listener, Shut};
 use paquebot_actors::permit::Purse;
+use paquebot_actors::roster::Roster;
 use paquebot_actors::router::{Router, UnknownTarget};
+use paquebot_actors::seat::Seats;
 use paquebot_actors::session::{SessionOptions, SessionPorts};
 use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
 use paquebot_protocol::frame::Limits;
 use paquebot_protocol::route::RouteTable;
 use paquebot_store::{FileDisk, Ledger as Store, LedgerOpened, LedgerOptions};
 
-use super::client::store_failure;
-use super::step;
+use super::{step, store_failure};
 use crate::admin::{HandlerView, ServerView};
 use crate::config::{self, HandlerKind};
 use crate::exit::{Code, Failure};
@@ -99,7 +100,7 @@ impl ServerPart {
             record: ledger.recipient(),
             route: router.recipient(),
         };
-        let (board, options) = (ServerBoard::default(), session_options(config));
+        let (board, options) = (Roster::default(), session_options(config));
         let seats = Seats::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX));
         let at_first = first.clone();
         let listener =

@@ -27,9 +27,10 @@ use arrival::Heard;
 
 use crate::clock;
 use crate::ledger::{Acquire, Admit, AdmitAnswer, Gone, Record, Release, Superseded};
-use crate::listener::{Seat, ServerBoard, SessionFacts};
 use crate::permit::{Permit, Purse};
+use crate::roster::{Roster, SessionFacts};
 use crate::router::Route;
+use crate::seat::Seat;
 use crate::socket::{FrameReader, Pulse};
 use crate::writer::{FrameWriter, frame_writer};
 
@@ -79,7 +80,7 @@ pub struct Session {
     options: SessionOptions,
     ports: SessionPorts,
     peer: SocketAddr,
-    board: ServerBoard,
+    board: Roster,
     stream: Option<std::net::TcpStream>,
     writer: Option<FrameWriter>,
     reading: Option<SpawnHandle>,
@@ -104,7 +105,7 @@ impl Session {
         peer: SocketAddr,
         options: SessionOptions,
         ports: SessionPorts,
-        board: ServerBoard,
+        board: Roster,
         seat: Seat,
     ) -> Self {
         let limits = options.limits;

@@ -3,7 +3,6 @@
 //! The answer comes after the fsync (R1). Requests are served by a thread of the source's own, so
 //! that a busy source does not take turns with the connection.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,11 +14,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use paquebot_protocol::{Batch, Meta, Number, Packet, PacketId, TargetId};
-use paquebot_store::Stored;
-use serde::{Deserialize, Serialize};
+use paquebot_protocol::{Batch, Meta, Packet};
 use tokio::sync::oneshot;
 
+use super::desk::{Desk, Receipt, WaitQuery, check_meta};
 use super::http_batch;
 use super::http_listen::HttpListener;
 use super::outlet::{Handover, Outlet};
@@ -27,15 +25,8 @@ use super::problem::Problem;
 use crate::clock;
 use crate::meters::SourceMeters;
 
-/// The default and the longest wait for `?wait=handled`.
-const WAIT_DEFAULT: Duration = Duration::from_secs(30);
-const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
-
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
-
-/// Headers and content type of one packet together.
-const META_BYTES_MAX: usize = 16 * 1024;
 
 /// Headers that change what a packet means and that this version does not know what to do with; it
 /// says so rather than ignore them.
@@ -109,15 +100,6 @@ impl Handler<StopSource> for HttpSource {
     }
 }
 
-/// What the routes share.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) outlet: Outlet,
-    pub(super) meters: SourceMeters,
-    allow_origins: Vec<String>,
-    parse_duration: fn(&str) -> Result<Duration, String>,
-}
-
 /// `POST /v1/packets/{target}` and `POST /v1/packets`, for the source and for the admin socket.
 pub fn routes(options: HttpOptions, outlet: Outlet) -> axum::Router {
     let desk = Desk {
@@ -130,70 +112,6 @@ pub fn routes(options: HttpOptions, outlet: Outlet) -> axum::Router {
         .route("/v1/packets/{target}", post(post_packet))
         .route("/v1/packets", post(http_batch::post_batch))
         .with_state(Arc::new(desk))
-}
-
-impl Desk {
-    /// Browsers send `Origin`: a page that someone happens to visit must not store packets.
-    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(origin) = headers.get("origin") else { return Ok(()) };
-        let known = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
-        if self.allow_origins.iter().any(known) {
-            return Ok(());
-        }
-        Err(Problem::forbidden(format!("origin {origin:?} is not in allow_origins")))
-    }
-
-    /// A target that a source may use.
-    pub(super) fn target(&self, text: &str) -> Result<TargetId, Problem> {
-        let target: TargetId =
-            text.parse().map_err(|error| Problem::bad_target(format!("target: {error}")))?;
-        if target.is_reserved() {
-            let detail = format!("target: expected no '$' at the start, found {target:?}");
-            return Err(Problem::bad_target(detail));
-        }
-        Ok(target)
-    }
-
-    fn deadline(&self, query: &WaitQuery) -> Result<Option<Duration>, Problem> {
-        match query.wait.as_deref() {
-            None | Some("stored") => return Ok(None),
-            Some("handled") => {}
-            Some(other) => {
-                let detail = format!("wait: expected stored or handled, found {other:?}");
-                return Err(Problem::bad_request(detail));
-            }
-        }
-        let Some(text) = &query.timeout else { return Ok(Some(WAIT_DEFAULT)) };
-        let found = |error| Problem::bad_request(format!("timeout: {error}"));
-        let timeout = (self.parse_duration)(text).map_err(found)?;
-        if timeout > WAIT_MAX {
-            return Err(found(format!("expected at most {WAIT_MAX:?}, found {text:?}")));
-        }
-        Ok(Some(timeout))
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct WaitQuery {
-    wait: Option<String>,
-    timeout: Option<String>,
-}
-
-/// The answer for one packet.
-#[derive(Debug, Serialize)]
-pub(super) struct Receipt {
-    id: String,
-    target: String,
-    number: u64,
-    state: &'static str,
-}
-
-impl Receipt {
-    pub(super) fn new(stored: &Stored, at: u64, target: &TargetId, state: &'static str) -> Self {
-        let number = Number(stored.first.0.saturating_add(at));
-        let id = PacketId { spool: stored.spool, lane: stored.lane, number };
-        Self { id: id.to_string(), target: target.to_string(), number: number.0, state }
-    }
 }
 
 async fn post_packet(
@@ -270,25 +188,4 @@ fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {
         }
     }
     Ok(meta)
-}
-
-/// Refuses headers that do not fit the room that a frame has beside the data.
-pub(super) fn check_meta(meta: &Meta<'_>) -> Result<(), Problem> {
-    let headers = meta.headers.iter().map(|(name, value)| name.len() + value.len());
-    let others = [meta.content_type, meta.traceparent].into_iter().flatten().map(str::len);
-    let found: usize = headers.chain(others).sum();
-    if found > META_BYTES_MAX {
-        let expected = format!("expected at most {META_BYTES_MAX} bytes of headers, found {found}");
-        return Err(Problem::too_large(expected));
-    }
-    Ok(())
-}
-
-/// The meta of a line of a batch.
-pub(super) fn line_meta<'a>(
-    content_type: Option<&'a str>,
-    headers: &'a BTreeMap<String, String>,
-) -> Meta<'a> {
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Meta { content_type, headers, traceparent: None }
 }

@@ -16,7 +16,7 @@ use paquebot_store::{AppendError, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::http::{Desk, Receipt, check_meta, line_meta};
+use super::desk::{Desk, Receipt, check_meta, line_meta};
 use super::problem::Problem;
 use crate::clock;
 

@@ -2,6 +2,7 @@
 //!
 //! Every source hands its packets over through an [`Outlet`] and hears "stored" from it.
 
+mod desk;
 mod http;
 mod http_batch;
 mod http_listen;

@@ -1,0 +1,115 @@
+//! The desk of the source `http`: what one packet and many have in common, who may post, to whom,
+//! how much, and what the answer looks like.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use paquebot_protocol::{Meta, Number, PacketId, TargetId};
+use paquebot_store::Stored;
+use serde::{Deserialize, Serialize};
+
+use super::outlet::Outlet;
+use super::problem::Problem;
+use crate::meters::SourceMeters;
+
+/// The default and the longest wait for `?wait=handled`.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Headers and content type of one packet together.
+const META_BYTES_MAX: usize = 16 * 1024;
+
+/// What the routes share.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) outlet: Outlet,
+    pub(super) meters: SourceMeters,
+    pub(super) allow_origins: Vec<String>,
+    pub(super) parse_duration: fn(&str) -> Result<Duration, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct WaitQuery {
+    wait: Option<String>,
+    timeout: Option<String>,
+}
+
+impl Desk {
+    /// Browsers send `Origin`: a page that someone happens to visit must not store packets.
+    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(origin) = headers.get("origin") else { return Ok(()) };
+        let known = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
+        if self.allow_origins.iter().any(known) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("origin {origin:?} is not in allow_origins")))
+    }
+
+    /// A target that a source may use.
+    pub(super) fn target(&self, text: &str) -> Result<TargetId, Problem> {
+        let target: TargetId =
+            text.parse().map_err(|error| Problem::bad_target(format!("target: {error}")))?;
+        if target.is_reserved() {
+            let detail = format!("target: expected no '$' at the start, found {target:?}");
+            return Err(Problem::bad_target(detail));
+        }
+        Ok(target)
+    }
+
+    pub(super) fn deadline(&self, query: &WaitQuery) -> Result<Option<Duration>, Problem> {
+        match query.wait.as_deref() {
+            None | Some("stored") => return Ok(None),
+            Some("handled") => {}
+            Some(other) => {
+                let detail = format!("wait: expected stored or handled, found {other:?}");
+                return Err(Problem::bad_request(detail));
+            }
+        }
+        let Some(text) = &query.timeout else { return Ok(Some(WAIT_DEFAULT)) };
+        let found = |error| Problem::bad_request(format!("timeout: {error}"));
+        let timeout = (self.parse_duration)(text).map_err(found)?;
+        if timeout > WAIT_MAX {
+            return Err(found(format!("expected at most {WAIT_MAX:?}, found {text:?}")));
+        }
+        Ok(Some(timeout))
+    }
+}
+
+/// The answer for one packet.
+#[derive(Debug, Serialize)]
+pub(super) struct Receipt {
+    pub(super) id: String,
+    target: String,
+    number: u64,
+    state: &'static str,
+}
+
+impl Receipt {
+    pub(super) fn new(stored: &Stored, at: u64, target: &TargetId, state: &'static str) -> Self {
+        let number = Number(stored.first.0.saturating_add(at));
+        let id = PacketId { spool: stored.spool, lane: stored.lane, number };
+        Self { id: id.to_string(), target: target.to_string(), number: number.0, state }
+    }
+}
+
+/// Refuses headers that do not fit the room that a frame has beside the data.
+pub(super) fn check_meta(meta: &Meta<'_>) -> Result<(), Problem> {
+    let headers = meta.headers.iter().map(|(name, value)| name.len() + value.len());
+    let others = [meta.content_type, meta.traceparent].into_iter().flatten().map(str::len);
+    let found: usize = headers.chain(others).sum();
+    if found > META_BYTES_MAX {
+        let expected = format!("expected at most {META_BYTES_MAX} bytes of headers, found {found}");
+        return Err(Problem::too_large(expected));
+    }
+    Ok(())
+}
+
+/// The meta of a line of a batch.
+pub(super) fn line_meta<'a>(
+    content_type: Option<&'a str>,
+    headers: &'a BTreeMap<String, String>,
+) -> Meta<'a> {
+    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Meta { content_type, headers, traceparent: None }
+}
