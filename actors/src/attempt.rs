@@ -57,6 +57,20 @@ impl Attempt {
         })
     }
 
+    /// Whether the runs hold the packets after `mark.from` up to `mark.through`, without a gap: the
+    /// cursor must not move over what was never handled.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let mut through = self.mark.from;
+        for run in &self.runs {
+            if run.first() != through.next() {
+                return false;
+            }
+            through = run.last();
+        }
+        through == self.mark.through
+    }
+
     /// How many packets there are.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -169,8 +169,8 @@ impl Handler<Prove> for Persistence {
     fn handle(&mut self, prove: Prove, _: &mut Self::Context) {
         let Prove { lane, generation, epoch, cursor, chain, reply } = prove;
         let answer = move |ours: Result<Option<Chain>, ReadError>| {
-            // Without a chain of the ledger's it is enough that the number was ever assigned.
-            let same = ours.map(|ours| ours.is_some() && (chain.is_none() || ours == chain));
+            // Without a chain of the ledger's nothing is proved: duplicates are better than a loss.
+            let same = ours.map(|ours| ours.is_some() && ours == chain);
             reply.do_send(Proven { lane, generation, epoch, same });
         };
         self.spool.chain_at(lane, cursor, Box::new(answer));

@@ -34,6 +34,12 @@ pub enum FrameError {
     /// The body is no frame of this version.
     #[error("expected a frame, found {0}")]
     Body(#[from] rmp_serde::decode::Error),
+    /// The body goes on after the frame.
+    #[error("expected a frame to fill its length, found {found} bytes after it")]
+    Trailing {
+        /// How many bytes.
+        found: usize,
+    },
     /// A `run` frame whose parts around the run cannot be read.
     #[error("expected a run frame [lane, generation, run], found other bytes")]
     RunFrame,
@@ -78,7 +84,12 @@ pub fn decode_frame(body: &Bytes) -> Result<Frame, FrameError> {
         && decode::read_str_len(&mut rest).is_ok_and(|length| length == 3)
         && rest.starts_with(RUN_KEY);
     if !is_run {
-        return Ok(Frame::Control(rmp_serde::from_slice(body)?));
+        let mut rest: &[u8] = body;
+        let control = rmp_serde::from_read(&mut rest)?;
+        if !rest.is_empty() {
+            return Err(FrameError::Trailing { found: rest.len() });
+        }
+        return Ok(Frame::Control(control));
     }
     rest.advance(RUN_KEY.len());
     if decode::read_array_len(&mut rest).ok() != Some(3) {

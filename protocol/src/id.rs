@@ -3,7 +3,6 @@
 //! A packet's id is `<spool>-<lane>-<number>`: opaque to users, safe in a URL, never used twice.
 
 use std::fmt;
-use std::num::ParseIntError;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -203,14 +202,18 @@ impl FromStr for PacketId {
 
     fn from_str(text: &str) -> Result<Self, PacketIdError> {
         let wrong = || PacketIdError { found: text.to_owned() };
-        let decimal = |part: &str| -> Result<u64, ParseIntError> { part.parse() };
+        // Each packet has one id, so each number has one spelling.
+        let decimal = |part: &str| -> Result<u64, PacketIdError> {
+            let number: u64 = part.parse().map_err(|_| wrong())?;
+            if number > 0 && number.to_string() == part { Ok(number) } else { Err(wrong()) }
+        };
         let mut parts = text.splitn(3, '-');
         let mut part = || parts.next().ok_or_else(wrong);
         let (spool, lane, number) = (part()?, part()?, part()?);
         Ok(Self {
             spool: spool.parse()?,
-            lane: Lane(decimal(lane).map_err(|_| wrong())?),
-            number: Number(decimal(number).map_err(|_| wrong())?),
+            lane: Lane(decimal(lane)?),
+            number: Number(decimal(number)?),
         })
     }
 }

@@ -24,6 +24,7 @@ enum Verb {
     DelayHandler(Lane),
     HealHandler(Lane),
     RefuseRun(Lane),
+    FillSocket(bool),
     Wait(Millis),
     Expire(Lane),
 }
@@ -45,6 +46,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         1 => lane().prop_map(Verb::DelayHandler),
         2 => lane().prop_map(Verb::HealHandler),
         1 => lane().prop_map(Verb::RefuseRun),
+        2 => any::<bool>().prop_map(Verb::FillSocket),
         2 => (1_u64..2_000).prop_map(|length| Verb::Wait(Millis(length))),
         1 => Just(Verb::Wait(Millis(1_000_000))),
         1 => lane().prop_map(Verb::Expire),
@@ -83,6 +85,7 @@ fn live_through(pair: &mut Pair, verbs: Vec<Verb>) {
             Verb::DelayHandler(lane) => pair.delay_handler(lane),
             Verb::HealHandler(lane) => pair.heal_handler(lane),
             Verb::RefuseRun(lane) => pair.refuse_run(lane),
+            Verb::FillSocket(is_full) => pair.fill_socket(is_full),
             Verb::Wait(length) => pair.wait(length),
             Verb::Expire(lane) => pair.expire(lane),
         }

@@ -11,9 +11,10 @@ mod common;
 
 use bytes::{Bytes, BytesMut};
 use common::frames::frame;
-use common::packets::run;
+use common::packets::{OwnedPacket, Start, run};
 use common::seeds_in;
 use paquebot_protocol::codec::{LENGTH_BYTES, decode_frame, encode_frame, split_frame};
+use paquebot_protocol::run::RunError;
 use paquebot_protocol::{Frame, Number, Packet, Run};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,6 +142,19 @@ proptest! {
         let longer = [run.encoded().to_vec(), more].concat();
         prop_assert!(Run::decode(Bytes::from(longer)).is_err());
     }
+}
+
+#[test]
+fn bytes_after_the_last_record_are_refused_though_the_lengths_allow_for_them() {
+    let run = Start::EXAMPLE.run_of(&[OwnedPacket::bare(b"one".to_vec())]);
+    let packets_bytes: usize = run.records().map(|(_, record)| record.len() + 3).sum();
+    let mut bytes = run.encoded().to_vec();
+    let length = bytes.len() - packets_bytes - 1;
+    assert_eq!(usize::from(bytes[length]), packets_bytes, "the place of a short length");
+    bytes[length] += 1;
+    bytes.push(0);
+    let longer = Run::decode(Bytes::from(bytes)).expect("a head that can be read");
+    assert_eq!(longer.verify(), Err(RunError::Count { expected: 1 }));
 }
 
 /// Announcements of 4 billion things, with not one of them following.

@@ -14,8 +14,8 @@ const MAX_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
 /// Below this a file's next doubling and the headroom for cleaning up leave no room for packets.
 const MAX_BYTES: RangeInclusive<u64> = 16 * 1024 * 1024..=u64::MAX;
 const MAX_LANES_DEFAULT: u64 = 100_000;
-/// The lane table is rewritten as lanes move, so it has to stay small against the spool.
-const MAX_LANES: RangeInclusive<u64> = 1..=10_000_000;
+/// A server opens no more lanes for one client.
+const MAX_LANES: RangeInclusive<u64> = 1..=100_000;
 /// A lane may take half of the spool, and a file may have to double: that leaves room for one.
 const LARGEST_PACKETS_MIN: u64 = 4;
 /// What can be done when it is full, in this version and in later ones.

@@ -27,7 +27,7 @@ fn columns_count_characters_not_bytes() {
         [
             ":4:11: error: client.spool.ä: unknown key, expected `max_bytes`, `when_full` or \
          `max_lanes`",
-            ":4:32: error: client.spool.max_lanes: expected a whole number, from 1 to 10000000, \
+            ":4:32: error: client.spool.max_lanes: expected a whole number, from 1 to 100000, \
          found \"x\"",
         ]
     );

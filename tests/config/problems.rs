@@ -152,7 +152,7 @@ fn a_value_of_the_wrong_type_unit_or_range_is_an_error_that_says_both() {
         ("reconnect = { initial = '1 min' }", "reconnect.max", "`initial`: 1 min, found 30 s"),
         ("reconnect = '1 s'", "reconnect", "expected a table [client.reconnect]"),
         ("spool.max_bytes = '15 MiB'", "spool.max_bytes", "at least 16 MiB"),
-        ("spool.max_lanes = 0", "spool.max_lanes", "from 1 to 10000000, found the number 0"),
+        ("spool.max_lanes = 0", "spool.max_lanes", "from 1 to 100000, found the number 0"),
         ("spool.max_lanes = -1", "spool.max_lanes", "found the number -1"),
         ("spool.when_full = 'panic'", "spool.when_full", "expected \"reject\", found \"panic\""),
         ("source = 1", "source", "expected an array of tables [[client.source]]"),

@@ -11,6 +11,9 @@ use crate::attempt::{Attempt, Ended, Origin, Outcome};
 use crate::ledger::{Acquire, Acquired, Record};
 use crate::router::Route;
 
+/// How long a lane waits whose packets were not at hand, which is a fault of this program.
+const INCOMPLETE_PAUSE_MS: u64 = 1_000;
+
 impl Session {
     /// Carries out what the inbox orders, and says what there is to say, in one piece.
     pub(super) fn act(&mut self, ctx: &mut Context<Self>) {
@@ -68,6 +71,11 @@ impl Session {
         while let Some((run, permit)) = queue.pop_front_if(|(run, _)| run.last() <= through) {
             attempt.runs.push(run);
             attempt.permit.extend(permit);
+        }
+        if !attempt.is_whole() {
+            tracing::error!(%lane, from = %cursor, %through,
+                "the packets at hand are not those to be dispatched; the client sends them again");
+            return attempt.fail(INCOMPLETE_PAUSE_MS, "packets are missing".to_owned());
         }
         self.ports.route.do_send(Route(attempt));
     }

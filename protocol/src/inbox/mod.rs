@@ -39,6 +39,7 @@ enum Phase {
     Acquiring,
     Open,
     Paused,
+    Closed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -139,7 +140,8 @@ impl Inbox {
     ) -> Result<Admission, Violation> {
         let (window_bytes, overshoot) = (self.window_bytes, self.overshoot_bytes);
         let receiving = self.lanes.get_mut(&lane).ok_or(Violation::NotOpen { lane })?;
-        if receiving.generation != generation || receiving.phase == Phase::Paused {
+        let ended = matches!(receiving.phase, Phase::Paused | Phase::Closed);
+        if receiving.generation != generation || ended {
             return Ok(Admission::Ignored);
         }
         if receiving.phase != Phase::Open {
@@ -231,7 +233,7 @@ impl Inbox {
     pub fn close(&mut self) {
         self.orders.clear();
         for receiving in self.lanes.values_mut() {
-            receiving.phase = Phase::Paused;
+            receiving.phase = Phase::Closed;
             receiving.forget_waiting();
         }
     }

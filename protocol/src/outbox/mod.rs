@@ -206,11 +206,15 @@ impl Outbox {
     /// The server paused a lane: what is in flight there is gone, and it is opened again at `until`.
     pub fn paused(&mut self, lane: Lane, generation: u32, until: Millis) {
         let Some(sending) = self.lanes.get_mut(&lane) else { return };
-        if generation != sending.generation || sending.phase == Phase::Closed {
+        if generation != sending.generation
+            || matches!(sending.phase, Phase::Closed | Phase::Paused)
+        {
             return;
         }
         sending.phase = Phase::Paused;
         sending.was_paused = true;
+        // A turn that it still has among those that are ready is not the one that opens it again.
+        sending.queued = false;
         sending.sent_through = sending.acked_through;
         let flying: u64 = sending.in_flight.drain(..).map(|(_, bytes)| bytes).sum();
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flying);

@@ -17,9 +17,8 @@ pub enum Order {
         /// The lowest number never assigned.
         next: Number,
     },
-    /// Ask the store whether it ever assigned `cursor`, and whether the lane's chain there is
-    /// `chain`, if the ledger knows one. Report [`Outbox::proven`], or give up this connection and
-    /// re-key.
+    /// Ask the store whether the lane's chain at `cursor` is `chain`; where the ledger knows none, it
+    /// is not. Report `Outbox::proven`, or give up this connection and re-key.
     Prove {
         /// The lane.
         lane: Lane,

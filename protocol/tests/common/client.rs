@@ -311,8 +311,8 @@ impl Client {
             }
             Some(Task::Prove { lane, generation, cursor, chain }) => {
                 let ours = self.spool.lanes.get(&lane).and_then(|stored| stored.chain_at(cursor));
-                // A ledger that knows no chain there is believed if the number was ever assigned.
-                if ours.is_some() && (chain.is_none() || ours == chain) {
+                // A ledger that knows no chain there proves nothing.
+                if ours.is_some() && ours == chain {
                     self.outbox.proven(lane, generation);
                 } else {
                     return self.opened.get(&lane) != Some(&generation);

@@ -17,6 +17,7 @@ pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod ledger;
 pub(crate) mod packets;
+pub(crate) mod sender;
 pub(crate) mod server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -75,7 +75,7 @@ impl Start {
 
 /// Small packets, with and without metadata.
 pub(crate) fn packet() -> impl Strategy<Value = OwnedPacket> {
-    let text = || "[ -~]{0,12}".prop_map(|text| text);
+    let text = || "[ -~]{0,12}";
     let headers = btree_map(text(), text(), 0..3);
     (any::<u64>(), vec(any::<u8>(), 0..40), option::of(text()), headers, option::of(text()))
         .prop_map(|(created_ms, data, content_type, headers, traceparent)| OwnedPacket {
