@@ -1,6 +1,14 @@
 //! Proves that a damaged byte costs its run and is reported, never passed on (R10). (Quarantine and
 //! a tombstone in its place are yet to come.)
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use common::{SpoolRig, data, segment};

@@ -1,6 +1,14 @@
 //! Proves R9's quota: an append that would pass it is refused with figures, and nothing else is; the
 //! real bytes of the files stay below it; space comes back with acknowledgements.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use common::{CrashDisk, SpoolRig, data, options};

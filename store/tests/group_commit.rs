@@ -1,6 +1,14 @@
 //! Proves group commit: what waits goes into one commit, the facts come before the replies, the
 //! replies in order; and a run fills its page and no more.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use std::sync::{Arc, Mutex, mpsc};

@@ -1,6 +1,14 @@
 //! Proves R2's half of numbering: numbers come from the store, lane by lane, from 1 on, without a
 //! gap, in the order of the appends; and that lanes are limited.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use common::{CrashDisk, SpoolRig, data, options};

@@ -2,6 +2,14 @@
 //! what was answered is there, under the same numbers, and the spool is the same one, opened once
 //! more. And R10: a store that cannot be opened is left as it is.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use common::{CrashDisk, SpoolRig, ask, data, dir, options, segment, target};

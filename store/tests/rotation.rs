@@ -1,6 +1,14 @@
 //! Proves R9's promise about files: none is much larger than a segment should be, everything can be
 //! read back across them, and space is given back when packets are acknowledged.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use std::time::Duration;

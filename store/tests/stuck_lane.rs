@@ -1,6 +1,14 @@
 //! Proves that a lane whose packets nobody takes does not keep the files of the others (R5, R9):
 //! what it holds is moved forward, whole, and can still be read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
 mod common;
 
 use common::{CrashDisk, SpoolRig, data, options, until};

@@ -4,7 +4,7 @@
 //! here: a stretch that was moved to a later segment is forgotten for the earlier one (the newest
 //! copy wins).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use paquebot_protocol::{Lane, Number};
@@ -33,8 +33,8 @@ impl Piece {
 #[derive(Debug, Default)]
 pub(super) struct SealedSegment {
     pub(super) file_bytes: u64,
-    /// How many pieces it still holds.
-    pub(super) pieces: usize,
+    /// The pieces that it still holds, by lane and last number.
+    pieces: BTreeSet<(Lane, Number)>,
     /// Its handle, until the reader has closed it.
     pub(super) open: Option<Arc<Database>>,
 }
@@ -55,13 +55,13 @@ impl Catalog {
         file_bytes: u64,
         open: Option<Arc<Database>>,
     ) {
-        self.segments.insert(segment, SealedSegment { file_bytes, pieces: 0, open });
+        self.segments.insert(segment, SealedSegment { file_bytes, pieces: BTreeSet::new(), open });
     }
 
     /// Takes up a piece of a known segment.
     pub(super) fn add_piece(&mut self, segment: u64, lane: Lane, piece: Piece) {
         self.pieces.insert((lane, piece.last), (segment, piece));
-        self.segments.entry(segment).or_default().pieces += 1;
+        self.segments.entry(segment).or_default().pieces.insert((lane, piece.last));
     }
 
     /// Forgets the piece of `lane` that ends at `last`.
@@ -69,7 +69,7 @@ impl Catalog {
         if let Some((segment, _)) = self.pieces.remove(&(lane, last))
             && let Some(sealed) = self.segments.get_mut(&segment)
         {
-            sealed.pieces = sealed.pieces.saturating_sub(1);
+            sealed.pieces.remove(&(lane, last));
         }
     }
 
@@ -80,12 +80,8 @@ impl Catalog {
 
     /// Takes out the segments that hold nothing any more.
     pub(super) fn take_empty(&mut self) -> Vec<u64> {
-        let empty: Vec<u64> = self
-            .segments
-            .iter()
-            .filter(|(_, sealed)| sealed.pieces == 0)
-            .map(|(n, _)| *n)
-            .collect();
+        let empty = self.segments.iter().filter(|(_, sealed)| sealed.pieces.is_empty());
+        let empty: Vec<u64> = empty.map(|(segment, _)| *segment).collect();
         for segment in &empty {
             self.segments.remove(segment);
         }
@@ -122,6 +118,12 @@ impl Catalog {
         self.pieces
             .range((lane, Number::NONE)..=(lane, acked))
             .map(|(_, (segment, piece))| (*segment, *piece))
+    }
+
+    /// The pieces that `segment` still holds, with their lanes.
+    pub(super) fn pieces_of(&self, segment: u64) -> impl Iterator<Item = (Lane, Piece)> {
+        let held = self.segments.get(&segment).into_iter().flat_map(|sealed| &sealed.pieces);
+        held.filter_map(|key| Some((key.0, self.pieces.get(key)?.1)))
     }
 
     /// Every piece with its segment and lane.

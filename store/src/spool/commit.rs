@@ -52,8 +52,10 @@ impl Writer {
             }
             Err(fault) => {
                 // Whether the commit is on the disk is not known: "repeat with the same key".
-                self.fail(fault.clone());
-                refuse(stage, &AppendError::Failed(fault.to_string()));
+                let unknown = AppendError::Failed(fault.to_string());
+                self.fail(fault);
+                refuse(stage, &unknown);
+                self.heal();
             }
         }
     }
@@ -231,8 +233,10 @@ impl Writer {
             Ok(()) => promise.keep(Ok(self.identity)),
             Err(fault) => {
                 self.identity = before;
-                self.fail(fault.clone());
-                promise.keep(Err(AppendError::Failed(fault.to_string())));
+                let unknown = AppendError::Failed(fault.to_string());
+                self.fail(fault);
+                promise.keep(Err(unknown));
+                self.heal();
             }
         }
     }

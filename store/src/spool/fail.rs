@@ -13,7 +13,7 @@ use crate::clock;
 use crate::fault::Fault;
 
 impl Writer {
-    /// The active segment failed: seals it, and tries to begin another at once.
+    /// The active segment failed: it is a sealed one from here on.
     pub(super) fn fail(&mut self, fault: Fault) {
         if self.failed.replace(fault).is_none() {
             self.seal_pieces(self.active.number, self.active.len(), None);

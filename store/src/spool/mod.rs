@@ -81,7 +81,10 @@ impl SpoolOptions {
     /// Options with segments sized after the quota.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, max_bytes: u64, lanes_max: usize) -> Self {
-        let segment_bytes = (max_bytes / 16).clamp(4 * 1024 * 1024, 64 * 1024 * 1024);
+        // Some sixteen of them, small enough to open fast; a small quota needs small ones, because
+        // a file that is about to double counts twice.
+        let segment_bytes = (max_bytes / 16).clamp(4 << 20, 64 << 20);
+        let segment_bytes = segment_bytes.min(max_bytes / 8).max(512 << 10);
         Self {
             dir: dir.into(),
             max_bytes,

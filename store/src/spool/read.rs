@@ -28,6 +28,9 @@ use crate::schema::{self, LaneRow};
 /// How often a read looks again when something is not where it was said to be.
 const LOOKS_MAX: usize = 4;
 
+/// How many sealed pieces of a lane one read looks up: more than it will have time for.
+const PIECES_MAX: usize = 64;
+
 /// What the thread is asked.
 pub(super) enum Ask {
     /// Runs of a lane.
@@ -59,6 +62,8 @@ struct View {
     /// Nothing after a failed write, until there is a new active segment.
     active: Option<ReadTransaction>,
     pieces: VecDeque<(u64, Piece)>,
+    /// What lies after this was not looked up.
+    through: Number,
 }
 
 /// Why a read looks again, or fails.
@@ -123,7 +128,7 @@ impl Reader {
         let Some(mut view) = self.view(lane, from)? else { return Ok(Vec::new()) };
         let (mut runs, mut bytes) = (Vec::new(), 0);
         let mut next = from.max(view.acked.next());
-        while next < view.next && (bytes < bytes_max || runs.is_empty()) {
+        while next < view.next && next <= view.through && (bytes < bytes_max || runs.is_empty()) {
             let found = self.fetch(&mut view, lane, next, bytes_max.saturating_sub(bytes))?;
             let last = found.last().map(Run::last).ok_or(Trouble::Missing(next))?;
             bytes += found.iter().map(|run| run.encoded().len()).sum::<usize>();
@@ -207,8 +212,11 @@ impl Reader {
     fn view(&self, lane: Lane, from: Number) -> Result<Option<View>, Trouble> {
         let (active, pieces) = {
             let files = self.shared.files();
-            (files.active.clone(), files.catalog.pieces_from(lane, from).collect())
+            let pieces = files.catalog.pieces_from(lane, from).take(PIECES_MAX);
+            (files.active.clone(), pieces.collect::<VecDeque<_>>())
         };
+        let all = pieces.len() < PIECES_MAX;
+        let through = pieces.back().filter(|_| !all).map_or(Number(u64::MAX), |(_, p)| p.last);
         let Some(active) = active else {
             let lanes = self.shared.lanes();
             return Ok(lanes.get(&lane).map(|(state, chain)| View {
@@ -217,13 +225,14 @@ impl Reader {
                 chain: *chain,
                 active: None,
                 pieces,
+                through,
             }));
         };
         let snapshot = active.begin_read()?;
         let row = snapshot.open_table(schema::LANES)?.get_owned(lane.0)?;
         let Some(row) = row else { return Ok(None) };
         let LaneRow { acked, next, chain, .. } = schema::decode("a lane's row", row.value())?;
-        Ok(Some(View { acked, next, chain, active: Some(snapshot), pieces }))
+        Ok(Some(View { acked, next, chain, active: Some(snapshot), pieces, through }))
     }
 }
 

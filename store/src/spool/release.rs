@@ -4,7 +4,6 @@
 //!
 //! A file goes only after the commit that says that nobody needs it is durable.
 
-use std::collections::BTreeMap;
 use std::mem;
 
 use paquebot_protocol::{Lane, Number, Run};
@@ -95,31 +94,31 @@ impl Writer {
     fn stuck(&self) -> Option<u64> {
         let tight = self.file_bytes() > self.options.max_bytes / 2;
         let files = self.shared.files();
-        let oldest = files.catalog.segments().next()?.0;
-        let mut left: BTreeMap<u64, u64> = BTreeMap::new();
-        for (segment, lane, piece) in files.catalog.pieces() {
-            let acked = self.lanes.get(lane).map(|entry| entry.acked).unwrap_or_default();
-            *left.entry(segment).or_default() += piece.bytes_after(acked);
-        }
-        let worth = |segment: u64, file_bytes: u64| {
-            let bytes = left.get(&segment).copied().unwrap_or_default();
-            let sparse = bytes < file_bytes / MOVE_SHARE && !self.immovable.contains(&segment);
-            sparse && (tight || (segment == oldest && bytes <= MOVE_BYTES))
-        };
-        let found = files.catalog.segments().find(|(segment, s)| worth(*segment, s.file_bytes));
-        found.map(|(segment, _)| segment)
+        // While there is room, only the oldest is looked at: it keeps what others have left behind.
+        let some = files.catalog.segments().take(if tight { usize::MAX } else { 1 });
+        let mut movable = some.filter(|(segment, _)| !self.immovable.contains(segment));
+        let worth = movable.find(|(segment, sealed)| {
+            let left = files.catalog.pieces_of(*segment);
+            let bytes: u64 = left.map(|(lane, piece)| piece.bytes_after(self.acked(lane))).sum();
+            bytes < sealed.file_bytes / MOVE_SHARE && (tight || bytes <= MOVE_BYTES)
+        });
+        worth.map(|(segment, _)| segment)
     }
 
     /// Asks the reader for what `segment` still holds.
     fn load(&mut self, segment: u64) {
-        let moving = |(of, lane, piece): (u64, Lane, Piece)| {
-            let from = self.lanes.get(lane)?.acked.next().max(piece.first);
-            (of == segment).then_some(Moving { lane, from, piece })
+        let moving = |(lane, piece): (Lane, Piece)| {
+            let from = self.acked(lane).next().max(piece.first);
+            Moving { lane, from, piece }
         };
-        let pieces = self.shared.files().catalog.pieces().filter_map(moving).collect();
+        let pieces = self.shared.files().catalog.pieces_of(segment).map(moving).collect();
         if self.reader.send(Ask::Load { segment, pieces }).is_ok() {
             self.moving = Some(segment);
         }
+    }
+
+    fn acked(&self, lane: Lane) -> Number {
+        self.lanes.get(lane).map(|entry| entry.acked).unwrap_or_default()
     }
 
     /// Takes what the reader has loaded into the next commit.

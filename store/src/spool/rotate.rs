@@ -23,6 +23,9 @@ use crate::schema;
 /// What is kept back of the disk itself, beyond what a file grows by.
 const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
 
+/// What is kept back of the quota for cleaning up, at most.
+const HEADROOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// What the active segment has to do to take another commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Room {
@@ -34,32 +37,52 @@ enum Room {
     Rotate(u64),
 }
 
+impl Room {
+    fn growth(self) -> u64 {
+        match self {
+            Self::Enough => 0,
+            Self::Grow(growth) | Self::Rotate(growth) => growth,
+        }
+    }
+}
+
 impl Writer {
     /// Whether `bytes` more of records fit the quota.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), AppendError> {
         let lanes = self.stage.lanes_count() + 1;
-        let growth = match self.room(size::commit_bytes(self.stage.bytes + bytes, lanes)) {
-            Room::Enough => return Ok(()),
-            Room::Grow(growth) | Room::Rotate(growth) => growth,
-        };
+        let growth = self.room(size::commit_bytes(self.stage.bytes + bytes, lanes)).growth();
         let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
-        let headroom = (max_bytes / 64).min(size::GIVE_BACK_BYTES);
-        if used_bytes.saturating_add(growth).saturating_add(headroom) > max_bytes {
+        let headroom = (max_bytes / 64).min(HEADROOM_BYTES_MAX);
+        if growth > 0 && used_bytes.saturating_add(growth).saturating_add(headroom) > max_bytes {
             return Err(AppendError::Full { used_bytes, max_bytes });
         }
         Ok(())
     }
 
-    /// Sees to it that the active segment takes what is staged; if it cannot, nothing was written.
+    /// Sees to it that the active segment takes what is staged and what is moved; if it cannot,
+    /// nothing was written.
     pub(super) fn make_room(&mut self, stage: &Stage) -> Result<(), AppendError> {
-        if stage.is_empty() && self.moved.is_none() {
+        let staged = (stage.lanes_count(), stage.bytes);
+        if let Some(moved) = &self.moved {
+            let (lanes, bytes) = moved
+                .pieces
+                .iter()
+                .fold(staged, |sum, (moving, _)| (sum.0 + 1, sum.1 + moving.piece.bytes));
+            let room = self.room(size::commit_bytes(bytes, lanes));
+            if self.fits_quota(room.growth()) {
+                return self.provide(room);
+            }
+            // Cleaning up may use the headroom, but not more: another time, then.
+            self.moved = None;
+        }
+        if stage.is_empty() {
             return Ok(());
         }
-        let moved = self.moved.iter().flat_map(|moved| &moved.pieces);
-        let (lanes, bytes) = moved.fold((stage.lanes_count(), stage.bytes), |sum, (moving, _)| {
-            (sum.0 + 1, sum.1 + moving.piece.bytes)
-        });
-        match self.room(size::commit_bytes(bytes, lanes)) {
+        self.provide(self.room(size::commit_bytes(staged.1, staged.0)))
+    }
+
+    fn provide(&mut self, room: Room) -> Result<(), AppendError> {
+        match room {
             Room::Enough => Ok(()),
             Room::Grow(growth) => self.check_disk(growth),
             Room::Rotate(growth) => {
@@ -67,6 +90,10 @@ impl Writer {
                 self.rotate().map_err(AppendError::from)
             }
         }
+    }
+
+    fn fits_quota(&self, growth: u64) -> bool {
+        growth == 0 || self.file_bytes().saturating_add(growth) <= self.options.max_bytes
     }
 
     fn check_disk(&self, growth: u64) -> Result<(), AppendError> {

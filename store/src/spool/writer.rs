@@ -139,10 +139,7 @@ impl Writer {
         match order {
             Order::Append(append) => self.append(append),
             Order::Drop { lane, through, dead_lettered } => {
-                let waived = self.drops.entry(lane).or_default();
-                waived.through = waived.through.max(through);
-                waived.dead_lettered = waived.dead_lettered.saturating_add(dead_lettered);
-                self.drops_since.get_or_insert_with(clock::now);
+                self.waive(lane, Waived { through, dead_lettered });
             }
             Order::Rekey(promise) => self.rekey(promise),
             Order::Close => return false,
@@ -181,6 +178,17 @@ impl Writer {
             }
             None => promise.keep(Err(AppendError::Failed("the lane's numbers used up".into()))),
         }
+    }
+
+    /// Puts a drop aside for the next commit.
+    fn waive(&mut self, lane: Lane, more: Waived) {
+        if self.lanes.get(lane).is_none_or(|entry| more.through <= entry.acked) {
+            return;
+        }
+        let waived = self.drops.entry(lane).or_default();
+        waived.through = waived.through.max(more.through);
+        waived.dead_lettered = waived.dead_lettered.saturating_add(more.dead_lettered);
+        self.drops_since.get_or_insert_with(clock::now);
     }
 
     /// Where and when the next packets are born.

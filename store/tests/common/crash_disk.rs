@@ -19,8 +19,9 @@ pub enum Plan {
     Work,
     /// The power goes in the middle of the n-th sync from now, the first being 1.
     CutAt(u64),
-    /// The n-th sync from now fails, and takes nothing of what it was to make durable.
-    FailAt(u64),
+    /// From the n-th sync from now on, so many fail, and take nothing of what they were to make
+    /// durable.
+    Fail(u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ struct World {
     files: Vec<Content>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
+    /// Names that were given since the directory was synced, even if they were taken back.
+    given: Vec<(PathBuf, usize)>,
     dirs: BTreeSet<PathBuf>,
     locks: BTreeSet<PathBuf>,
     plan: Plan,
@@ -113,6 +116,12 @@ impl CrashDisk {
         world.files[file] = Content { live: bytes.clone(), durable: bytes, pending: Vec::new() };
     }
 
+    /// How many bytes all files have.
+    pub fn bytes_of_all(&self) -> u64 {
+        let world = self.0.lock().unwrap();
+        world.names.values().map(|file| world.files[*file].live.len() as u64).sum()
+    }
+
     /// The names of all files.
     pub fn names(&self) -> Vec<PathBuf> {
         self.0.lock().unwrap().names.keys().cloned().collect()
@@ -145,7 +154,9 @@ impl World {
                 self.off = true;
                 Err(io::Error::other("the power went off"))
             }
-            Plan::FailAt(at) if at == self.syncs => Err(io::Error::other("a sync failed")),
+            Plan::Fail(from, count) if (from..from.saturating_add(count)).contains(&self.syncs) => {
+                Err(io::Error::other("a sync failed"))
+            }
             _ => Ok(()),
         }
     }
@@ -173,6 +184,12 @@ impl World {
     fn surviving_names(&mut self) -> BTreeMap<PathBuf, usize> {
         let mut names = self.durable_names.clone();
         let now = self.names.clone();
+        for (name, file) in self.given.clone() {
+            if !names.contains_key(&name) && !now.contains_key(&name) && self.coin() {
+                names.insert(name, file);
+                return names;
+            }
+        }
         let all: BTreeSet<PathBuf> = names.keys().chain(now.keys()).cloned().collect();
         for name in all {
             if self.coin() {
@@ -210,6 +227,7 @@ impl Disk for CrashDisk {
         let here = |path: &PathBuf| path.parent() == Some(dir);
         let now: Vec<_> =
             world.names.iter().filter(|(n, _)| here(n)).map(|(n, f)| (n.clone(), *f)).collect();
+        world.given.retain(|(name, _)| !here(name));
         world.durable_names.retain(|name, _| !here(name));
         world.durable_names.extend(now);
         Ok(())
@@ -227,6 +245,7 @@ impl Disk for CrashDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world()?;
         let file = world.names.remove(from).ok_or_else(not_found)?;
+        world.given.push((to.to_owned(), file));
         world.names.insert(to.to_owned(), file);
         Ok(())
     }

@@ -1,7 +1,14 @@
 //! Rigs: a spool and a ledger on a disk in memory, with verbs. Waits are for answers, never for
 //! time.
 
-#![allow(dead_code, unreachable_pub, reason = "every test uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "every test uses a part of the rig")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a rig that panics fails its test"
+)]
 
 pub mod crash_disk;
 
@@ -18,7 +25,7 @@ use paquebot_store::{
     RecordError, Reply, Spool, SpoolOptions, Stored,
 };
 
-pub use crash_disk::{CrashDisk, Plan};
+pub use crash_disk::*;
 
 /// Longer than any answer takes, even here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -146,6 +153,18 @@ impl SpoolRig {
         }
     }
 
+    /// The acknowledged number, and every packet after it: drops that are committed meanwhile make
+    /// it look again.
+    pub fn held(&self, lane: Lane) -> (u64, Vec<(u64, Vec<u8>)>) {
+        loop {
+            let acked = self.lane(lane).acked_through;
+            let packets = self.packets(lane, acked.next().0);
+            if self.lane(lane).acked_through == acked {
+                return (acked.0, packets);
+            }
+        }
+    }
+
     pub fn chain_at(&self, lane: Lane, number: u64) -> Option<Chain> {
         ask(|reply| self.spool.chain_at(lane, Number(number), reply)).unwrap()
     }
@@ -170,7 +189,7 @@ impl SpoolRig {
 
     /// The bytes of all files of the spool, by the disk's account.
     pub fn disk_bytes(&self) -> u64 {
-        self.disk.names().iter().map(|name| self.disk.bytes(name).unwrap().len() as u64).sum()
+        self.disk.bytes_of_all()
     }
 
     /// How many segments lie on the disk.

@@ -1,0 +1,69 @@
+//! Proves R7's fence: one opening of a spool counts, the latest; a copy of a spool is told to take a
+//! new id; and what an older opening still has in hand is not recorded.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
+mod common;
+
+use common::{LedgerRig, client, fence, key, mark};
+use paquebot_store::{Admitted, RecordError};
+
+#[test]
+fn a_later_opening_is_admitted_and_the_same_one_again() {
+    let rig = LedgerRig::new();
+    assert_eq!(rig.admit(fence(1, 1, 10)), Ok(Admitted::Yes));
+    assert_eq!(rig.admit(fence(1, 1, 10)), Ok(Admitted::Yes));
+    assert_eq!(rig.admit(fence(1, 3, 30)), Ok(Admitted::Yes));
+    assert_eq!(rig.admit(fence(2, 1, 10)), Ok(Admitted::Yes));
+}
+
+#[test]
+fn an_earlier_opening_and_a_twin_must_take_another_id() {
+    let rig = LedgerRig::new();
+    rig.admit(fence(1, 3, 30)).unwrap();
+    assert_eq!(rig.admit(fence(1, 2, 20)), Ok(Admitted::Rekey));
+    assert_eq!(rig.admit(fence(1, 3, 31)), Ok(Admitted::Rekey));
+    let rig = rig.crash();
+    assert_eq!(rig.admit(fence(1, 3, 31)), Ok(Admitted::Rekey));
+    assert_eq!(rig.admit(fence(1, 3, 30)), Ok(Admitted::Yes));
+}
+
+#[test]
+fn what_an_older_opening_has_in_hand_is_not_recorded() {
+    let rig = LedgerRig::new();
+    let (older, newer) = (fence(1, 1, 10), fence(1, 2, 20));
+    rig.admit(older).unwrap();
+    rig.record(vec![mark(older, 1, 0, 5)], vec![]).unwrap();
+    rig.admit(newer).unwrap();
+    let fenced = Err(RecordError::Fenced { spool: older.spool });
+    assert_eq!(rig.record(vec![mark(older, 1, 5, 9)], vec![]), fenced);
+    rig.record(vec![mark(newer, 1, 5, 7)], vec![]).unwrap();
+    assert_eq!(rig.cursor(key(newer, 1), 1).cursor.0, 7);
+}
+
+#[test]
+fn a_spool_that_was_never_admitted_records_nothing() {
+    let rig = LedgerRig::new();
+    let stranger = fence(9, 1, 1);
+    let refused = rig.record(vec![mark(stranger, 1, 0, 5)], vec![]);
+    assert_eq!(refused, Err(RecordError::Fenced { spool: stranger.spool }));
+}
+
+#[test]
+fn a_rekeyed_spool_begins_anew() {
+    let rig = LedgerRig::new();
+    let (old, new) = (fence(1, 1, 10), fence(2, 1, 10));
+    rig.admit(old).unwrap();
+    rig.record(vec![mark(old, 1, 0, 50)], vec![]).unwrap();
+    let replaces = Some(old.spool);
+    let admitted = common::ask(|reply| rig.ledger.admit(new, replaces, client("till-17"), reply));
+    assert_eq!(admitted, Ok(Admitted::Yes));
+    let found = rig.cursor(key(new, 1), 41);
+    assert_eq!((found.cursor.0, found.chain, found.jumped), (40, None, 40));
+}
