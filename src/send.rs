@@ -88,6 +88,9 @@ fn read(door: &Door, answer: &Answer) -> Result<Value, Failure> {
         _ => Code::Data,
     };
     let hint = if code == Code::Unavailable { " (is it a client?)" } else { "" };
+    if answer.status.as_u16() == 422 {
+        return Err(Failure::new(code, detail));
+    }
     Err(Failure::new(code, format!("{door} did not take the packet{hint}: {detail}")))
 }
 

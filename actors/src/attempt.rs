@@ -3,6 +3,8 @@
 //! Everything that the outcome needs travels with the packets, so that no actor on the way has to
 //! ask another one.
 
+use std::collections::BTreeMap;
+
 use actix::{Message, Recipient};
 use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, Packet, PacketId, Run, TargetId};
@@ -126,8 +128,8 @@ pub enum Ended {
     Settled {
         /// The last packet.
         through: Number,
-        /// Those that became dead letters, and why.
-        dead: Vec<(Number, String)>,
+        /// Those that became dead letters, by why.
+        dead: BTreeMap<String, Vec<Number>>,
     },
     /// Nothing was handled and nothing recorded; the client is to come again.
     Failed {

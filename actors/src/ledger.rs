@@ -4,8 +4,9 @@
 //! hello wins; a lane's lease outlives its session). The ledger's own thread commits; this actor
 //! never waits for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use paquebot_protocol::lease::{Leases, SessionId};
@@ -34,6 +35,7 @@ pub struct Ledger {
     live: HashMap<SpoolId, (SessionId, Recipient<Superseded>)>,
     waiting: HashMap<(LaneKey, SessionId), Acquire>,
     commits: CommitMeters,
+    told_of_failure: Arc<AtomicBool>,
 }
 
 impl Ledger {
@@ -47,6 +49,7 @@ impl Ledger {
             live: HashMap::new(),
             waiting: HashMap::new(),
             commits: CommitMeters::new("ledger"),
+            told_of_failure: Arc::default(),
         }
     }
 
@@ -260,9 +263,16 @@ impl Handler<Record> for Ledger {
         let letters: Vec<_> =
             dead.iter().map(|letter| (letter.id, letter.reason.clone())).collect();
         let asked = clock::instant();
+        let told = Arc::clone(&self.told_of_failure);
         let (commits, packets) = (self.commits.clone(), attempts.iter().map(Attempt::count).sum());
         let answer = move |outcome: Result<(), RecordError>| {
             commits.committed(asked.elapsed(), packets);
+            let broken = matches!(outcome, Err(RecordError::Failed(_) | RecordError::DiskFull));
+            if broken && !told.swap(true, Ordering::Relaxed) {
+                tracing::error!(error = ?outcome.as_ref().err().map(ToString::to_string),
+                    "the ledger has failed: nothing is acknowledged any more, packets wait at their \
+                     clients; mend the disk and restart this process");
+            }
             match (outcome, reply) {
                 (Ok(()), reply) => {
                     attempts.iter().for_each(|attempt| settle(attempt, &letters));
@@ -288,8 +298,10 @@ fn settle(attempt: &Attempt, letters: &[(paquebot_protocol::PacketId, String)]) 
     let ours = |id: &paquebot_protocol::PacketId| {
         id.lane == lane && spools.contains(&id.spool) && id.number > from && id.number <= through
     };
-    let dead = letters.iter().filter(|(id, _)| ours(id));
-    let dead = dead.map(|(id, reason)| (id.number, reason.clone())).collect();
+    let mut dead: BTreeMap<String, Vec<Number>> = BTreeMap::new();
+    for (id, reason) in letters.iter().filter(|(id, _)| ours(id)) {
+        dead.entry(reason.clone()).or_default().push(id.number);
+    }
     let ended = Ended::Settled { through, dead };
     attempt.origin.outcome.do_send(Outcome { lane, ended });
 }

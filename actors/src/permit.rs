@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The smallest share that is handed out, so that a purse fits a semaphore's 32-bit counts.
-const SHARE_BYTES: usize = 1024;
+const SHARE_BYTES: usize = 128;
 
 /// A number of bytes that may be under way at once.
 #[derive(Debug, Clone)]

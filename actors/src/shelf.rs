@@ -14,11 +14,19 @@ pub(crate) const READ_BYTES: usize = 2 * 1024 * 1024;
 /// A lane with less than this at hand and more on disk is read ahead.
 const READ_AHEAD_BELOW_BYTES: usize = READ_BYTES / 2;
 
+/// Over all lanes: reads under way, and bytes at hand beyond which no further lane is read, but for
+/// one, so that something always moves.
+const READS_MAX: usize = 8;
+const AT_HAND_BYTES_MAX: usize = 24 * 1024 * 1024;
+
 /// Runs at hand, by lane.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
     lanes: HashMap<Lane, Row>,
     bytes: usize,
+    reads: usize,
+    /// Lanes that want to be read and have to wait for their turn.
+    hungry: VecDeque<Lane>,
 }
 
 #[derive(Debug, Default)]
@@ -26,6 +34,7 @@ struct Row {
     runs: VecDeque<Run>,
     bytes: usize,
     reading: bool,
+    hungry: bool,
 }
 
 impl Shelf {
@@ -43,7 +52,9 @@ impl Shelf {
     /// Takes runs that were read for this lane, as far as they go on from what is at hand.
     pub(crate) fn put_read(&mut self, lane: Lane, sent_through: Number, runs: Vec<Run>) {
         let Some(row) = self.lanes.get_mut(&lane) else { return };
-        row.reading = false;
+        if std::mem::take(&mut row.reading) {
+            self.reads = self.reads.saturating_sub(1);
+        }
         for run in runs {
             let at_hand = row.runs.back().map_or(sent_through, Run::last);
             if run.first() <= at_hand.next() && run.last() > at_hand {
@@ -86,15 +97,36 @@ impl Shelf {
         if row.reading || at_hand >= stored_through || row.bytes >= READ_AHEAD_BELOW_BYTES {
             return None;
         }
+        let full = self.reads >= READS_MAX || self.bytes >= AT_HAND_BYTES_MAX;
+        if full && self.reads > 0 {
+            if !std::mem::replace(&mut row.hungry, true) {
+                self.hungry.push_back(lane);
+            }
+            return None;
+        }
         row.reading = true;
+        self.reads += 1;
         Some(at_hand.next())
+    }
+
+    /// A lane whose turn to be read has come.
+    pub(crate) fn next_hungry(&mut self) -> Option<Lane> {
+        let full = self.reads >= READS_MAX || self.bytes >= AT_HAND_BYTES_MAX;
+        if full && self.reads > 0 {
+            return None;
+        }
+        let lane = self.hungry.pop_front()?;
+        self.lanes.entry(lane).or_default().hungry = false;
+        Some(lane)
     }
 
     /// Forgets everything at hand: the connection is gone. Answers to reads that are under way must
     /// be thrown away by whoever asked.
     pub(crate) fn clear(&mut self) {
         self.lanes.clear();
+        self.hungry.clear();
         self.bytes = 0;
+        self.reads = 0;
     }
 
     /// Forgets what is at hand of one lane.

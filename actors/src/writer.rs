@@ -1,7 +1,7 @@
 //! A socket's writing half: a queue with an end, drained by a task of its own.
 //!
 //! actix's own writer grows without limit on a slow peer and flushes nothing when it is dropped. This
-//! one says when it has no room: whoever sends packets then waits for [`FrameWriter::when_room`], and
+//! one says when it has no room: whoever sends packets then asks [`FrameWriter::has_room`], and
 //! a peer that makes us talk and does not listen loses its connection. Small frames are joined, so
 //! that thousands of small runs cost neither a chunk nor a call each.
 
@@ -137,7 +137,11 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
                 if self.socket.write_buf(&mut pieces).await? == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                self.pulse.feel();
+                // Whoever takes a part of what waits lives. That all of it went into the kernel's
+                // buffer says nothing: our own pings would keep a dead peer alive.
+                if pieces.has_remaining() {
+                    self.pulse.feel();
+                }
                 if self.shared.queue().written(before - pieces.remaining()) {
                     room();
                 }

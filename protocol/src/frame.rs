@@ -50,7 +50,7 @@ pub enum Control {
     Skip(Skip),
     /// Everything up to here has a final outcome that is durable.
     Ack(Vec<Ack>),
-    /// A packet became a dead letter; goes out before the ack that covers it.
+    /// Packets became dead letters; goes out before the ack that covers them.
     Dead(Dead),
     /// The server can never take these packets.
     RefuseRun(RefuseRun),
@@ -252,13 +252,13 @@ impl From<Ack> for (Lane, Number, u64) {
     }
 }
 
-/// One packet became a dead letter.
+/// Packets of one lane became dead letters, all for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dead {
     /// The lane.
     pub lane: Lane,
-    /// The packet.
-    pub number: Number,
+    /// The packets.
+    pub numbers: Vec<Number>,
     /// Why, for people.
     pub reason: String,
 }

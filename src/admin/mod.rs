@@ -10,7 +10,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use axum::Json;
@@ -21,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use paquebot_actors::source::{HttpListener, HttpOptions, routes};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use status::{ClientView, HandlerView, ServerView};
 
@@ -62,7 +61,7 @@ pub struct Admin {
 #[derive(Debug)]
 struct Desk {
     parts: Parts,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 impl Admin {
@@ -72,7 +71,7 @@ impl Admin {
     /// When an address or a socket cannot be bound.
     pub fn start(config: &Config, parts: Parts) -> Result<Self, Failure> {
         let sender = parts.client.as_ref().map(|client| client.outlet.clone());
-        let desk = Arc::new(Desk { parts, stopping: AtomicBool::new(false) });
+        let desk = Arc::new(Desk { parts, stopping: watch::Sender::new(false) });
         let public = public_routes(&desk);
         let mut private = public.clone().merge(private_routes(&desk));
         let mut doors: Vec<(HttpListener, axum::Router)> = Vec::new();
@@ -88,7 +87,7 @@ impl Admin {
         if let Some(outlet) = sender {
             let name = ADMIN_SOURCE.to_owned();
             let options = HttpOptions { name, allow_origins: Vec::new(), parse_duration };
-            private = private.merge(routes(options, outlet));
+            private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
         let mut sockets = Vec::new();
         let dirs = [
@@ -112,7 +111,7 @@ impl Admin {
 
     /// From now on the process is not ready.
     pub fn stopping(&self) {
-        self.desk.stopping.store(true, Ordering::Relaxed);
+        self.desk.stopping.send_replace(true);
     }
 
     /// Answers what is asked, and ends.
@@ -193,7 +192,7 @@ async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
 
 async fn ready(State(desk): State<Arc<Desk>>) -> Response {
     let mut reasons: Vec<&'static str> = Vec::new();
-    if desk.stopping.load(Ordering::Relaxed) {
+    if *desk.stopping.borrow() {
         reasons.push("stopping");
     }
     reasons.extend(desk.parts.client.as_ref().and_then(ClientView::trouble));

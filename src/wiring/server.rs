@@ -132,7 +132,13 @@ impl ServerPart {
         step("sessions are told", self.listener.send(Shut)).await;
         step("attempts end", self.seats.empty()).await;
         for file in self.files {
-            step("handlers finish", file.send(FinishFile)).await;
+            let thread = step("handlers finish", file.send(FinishFile)).await;
+            if let Some(Ok(Some(thread))) = thread {
+                let joined = actix_rt::task::spawn_blocking(move || thread.join().is_ok());
+                if let Some(Ok(false)) = step("handlers finish", joined).await {
+                    tracing::error!("the thread of a file handler had panicked");
+                }
+            }
         }
         let store = self.store;
         let closed =

@@ -48,9 +48,14 @@ impl Connection {
                 }
             }
             Control::Dead(dead) => {
-                tracing::warn!(lane = %dead.lane, number = %dead.number, reason = dead.reason,
-                    "packet became a dead letter at the server");
-                self.note_dead(dead.lane, &[dead.number]);
+                tracing::warn!(
+                    target = self.target_of(dead.lane),
+                    packets = dead.numbers.len(),
+                    first = dead.numbers.first().map_or(0, |number| number.0),
+                    reason = dead.reason,
+                    "packets became dead letters at the server"
+                );
+                self.note_dead(dead.lane, &dead.numbers);
             }
             Control::Pause(pause) => {
                 tracing::info!(
@@ -124,6 +129,10 @@ impl Connection {
                 return;
             }
         }
+        while let Some(lane) = self.shelf.next_hungry() {
+            let sent_through = self.outbox.sent_through(lane).unwrap_or_default();
+            self.read_ahead(lane, sent_through, ctx);
+        }
         for some in opening.chunks(OPEN_LANES_AT_ONCE) {
             if let Err(why) = self.say(&[Control::OpenLane(some.to_vec())]) {
                 return self.lose(&why, None, ctx);
@@ -172,11 +181,17 @@ impl Connection {
             self.shelf.clear_lane(lane);
             self.outbox.loading(lane);
         }
+        self.read_ahead(lane, sent_through, ctx);
+        Ok(())
+    }
+
+    /// Reads on for a lane that has little at hand and more on disk.
+    fn read_ahead(&mut self, lane: Lane, sent_through: Number, ctx: &mut Context<Self>) {
+        let Some(facts) = self.lanes.get(&lane) else { return };
         if let Some(from) = self.shelf.read_from(lane, sent_through, facts.stored_through) {
             let reply = ctx.address().recipient();
             self.ports.read.do_send(Read { lane, from, bytes_max: READ_BYTES, reply });
         }
-        Ok(())
     }
 
     fn drop_through(&mut self, lane: Lane, through: Number) {

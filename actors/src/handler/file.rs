@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, Recipient};
+use actix::{Actor, Context, Handler, Message, MessageResult, Recipient};
 use paquebot_protocol::backoff::Backoff;
 use paquebot_protocol::{LedgerId, Millis};
 use paquebot_store::{DeadLetter, Ledger as Store};
@@ -97,21 +97,18 @@ impl Handler<Handle> for FileHandler {
 /// When a client comes again to a handler that is gone.
 const STOPPED_PAUSE_MS: u64 = 5_000;
 
-/// Finish what waits, and end.
+/// Finish what waits, and end. Gives the thread, to be joined where nobody else has to wait for it:
+/// its last record goes through the ledger's door.
 #[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Option<JoinHandle<()>>")]
 pub struct FinishFile;
 
 impl Handler<FinishFile> for FileHandler {
-    type Result = ();
+    type Result = MessageResult<FinishFile>;
 
-    fn handle(&mut self, _: FinishFile, _: &mut Self::Context) {
+    fn handle(&mut self, _: FinishFile, _: &mut Self::Context) -> Self::Result {
         self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!(handler = %self.name, "the handler's thread had panicked");
-        }
+        MessageResult(self.thread.take())
     }
 }
 

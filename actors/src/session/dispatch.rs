@@ -142,7 +142,8 @@ impl Handler<Outcome> for Session {
         match outcome.ended {
             Ended::Settled { through, dead } => {
                 let dead = dead.into_iter();
-                let say = dead.map(|(number, reason)| Control::Dead(Dead { lane, number, reason }));
+                let say =
+                    dead.map(|(reason, numbers)| Control::Dead(Dead { lane, numbers, reason }));
                 self.answers.extend(say);
                 self.inbox.settled(lane, through);
             }

@@ -152,11 +152,20 @@ impl Session {
         let hear = async move |frames: Vec<Frame>| {
             let mut carried = Vec::with_capacity(frames.len());
             for frame in frames {
-                let bytes = match &frame {
-                    Frame::Run { run, .. } => run.encoded().len(),
-                    Frame::Control(_) => 0,
+                let permit = match &frame {
+                    Frame::Run { run, .. } => match memory.try_take(run.encoded().len()) {
+                        Some(permit) => Some(permit),
+                        None => {
+                            // What has its place already goes on first: it may be what frees ours.
+                            let ready = Heard(std::mem::take(&mut carried));
+                            if heard.send(ready).await.is_err() {
+                                return false;
+                            }
+                            memory.take(run.encoded().len()).await
+                        }
+                    },
+                    Frame::Control(_) => None,
                 };
-                let permit = if bytes == 0 { None } else { memory.take(bytes).await };
                 carried.push((frame, permit));
             }
             heard.send(Heard(carried)).await.is_ok()

@@ -4,14 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
+use axum::http::header::CONTENT_LENGTH;
 use paquebot_protocol::{Meta, Number, PacketId, TargetId};
 use paquebot_store::Stored;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::outlet::Outlet;
 use super::problem::Problem;
 use crate::meters::SourceMeters;
+use crate::permit::Permit;
+
+/// How long a body may take: nobody keeps room in memory for longer.
+const BODY_MAX: Duration = Duration::from_secs(30);
 
 /// The default and the longest wait for `?wait=handled`.
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
@@ -27,6 +34,8 @@ pub(super) struct Desk {
     pub(super) meters: SourceMeters,
     pub(super) allow_origins: Vec<String>,
     pub(super) parse_duration: fn(&str) -> Result<Duration, String>,
+    /// Ends every wait for "handled" when the source stops.
+    pub(super) stopping: watch::Receiver<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,6 +45,31 @@ pub(super) struct WaitQuery {
 }
 
 impl Desk {
+    /// Reads a body of at most `limit` bytes, with room in memory for it first: what a request says
+    /// of its length, or else the limit.
+    pub(super) async fn body(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Result<(Bytes, Permit), Problem> {
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let announced = announced.and_then(|length| length.parse().ok()).unwrap_or(limit);
+        let permit = self.outlet.reserve(announced.min(limit)).await;
+        let permit = permit.map_err(|error| Problem::from(&error))?;
+        match tokio::time::timeout(BODY_MAX, to_bytes(body, limit)).await {
+            Ok(Ok(bytes)) => Ok((bytes, permit)),
+            Ok(Err(error)) if error.to_string().contains("length limit") => {
+                Err(Problem::too_large(format!("expected at most {limit} bytes, found more")))
+            }
+            Ok(Err(error)) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
+            Err(_) => {
+                let detail = format!("expected the whole body within {BODY_MAX:?}, found a part");
+                Err(Problem::bad_request(detail))
+            }
+        }
+    }
+
     /// Browsers send `Origin`: a page that someone happens to visit must not store packets.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(origin) = headers.get("origin") else { return Ok(()) };
@@ -51,7 +85,7 @@ impl Desk {
         let target: TargetId =
             text.parse().map_err(|error| Problem::bad_target(format!("target: {error}")))?;
         if target.is_reserved() {
-            let detail = format!("target: expected no '$' at the start, found {target:?}");
+            let detail = format!("target: expected no '$' at the start, found {text:?}");
             return Err(Problem::bad_target(detail));
         }
         Ok(target)

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message};
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use paquebot_protocol::{Batch, Meta, Packet};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::desk::{Desk, Receipt, WaitQuery, check_meta};
 use super::http_batch;
@@ -24,6 +24,7 @@ use super::outlet::{Handover, Outlet};
 use super::problem::Problem;
 use crate::clock;
 use crate::meters::SourceMeters;
+use crate::receipts::Handled;
 
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
@@ -47,6 +48,7 @@ pub struct HttpOptions {
 #[derive(Debug)]
 pub struct HttpSource {
     stop: Option<oneshot::Sender<()>>,
+    stopping: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,14 +69,15 @@ impl HttpSource {
             .thread_name(&name)
             .enable_all()
             .build()?;
-        let routes = routes(options, outlet);
+        let (stopping, is_stopping) = watch::channel(false);
+        let routes = routes(options, outlet, is_stopping);
         let serve = move || {
             if let Err(error) = runtime.block_on(listener.serve(routes, stopped)) {
                 tracing::error!(%error, "an http source stopped serving");
             }
         };
         let thread = std::thread::Builder::new().name(name).spawn(serve)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), stopping, thread: Some(thread) })
     }
 }
 
@@ -91,6 +94,7 @@ impl Handler<StopSource> for HttpSource {
     type Result = ();
 
     fn handle(&mut self, _: StopSource, _: &mut Self::Context) {
+        self.stopping.send_replace(true);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -100,13 +104,19 @@ impl Handler<StopSource> for HttpSource {
     }
 }
 
-/// `POST /v1/packets/{target}` and `POST /v1/packets`, for the source and for the admin socket.
-pub fn routes(options: HttpOptions, outlet: Outlet) -> axum::Router {
+/// `POST /v1/packets/{target}` and `POST /v1/packets`, for the source and for the admin socket. Who
+/// waits for "handled" is answered with what is known when `stopping` turns true.
+pub fn routes(
+    options: HttpOptions,
+    outlet: Outlet,
+    stopping: watch::Receiver<bool>,
+) -> axum::Router {
     let desk = Desk {
         outlet,
         meters: SourceMeters::new(&options.name),
         allow_origins: options.allow_origins,
         parse_duration: options.parse_duration,
+        stopping,
     };
     axum::Router::new()
         .route("/v1/packets/{target}", post(post_packet))
@@ -142,17 +152,14 @@ async fn accept(
     let deadline = desk.deadline(query)?;
     let meta = meta_of(headers)?;
     check_meta(&meta)?;
-    let limit = desk.outlet.packet_bytes_max();
-    let data = to_bytes(body, limit).await.map_err(|_| {
-        Problem::too_large(format!("expected at most {limit} bytes of data, found more"))
-    })?;
+    let (data, permit) = desk.body(headers, body, desk.outlet.packet_bytes_max()).await?;
     let mut batch = Batch::with_capacity(1, data.len() + 64);
     batch.push(&Packet { created_ms: clock::wall_ms(), data: &data, meta });
-    let handover = desk.outlet.store(target.clone(), batch, deadline.is_some()).await;
+    let handover = desk.outlet.store(target.clone(), batch, permit, deadline.is_some()).await;
     let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
     desk.meters.sent(1);
     if let (Some(handled), Some(deadline)) = (handled, deadline)
-        && let Ok(Ok(how)) = tokio::time::timeout(deadline, handled).await
+        && let Some(how) = wait(desk, handled, deadline).await
     {
         let receipt = Receipt::new(&stored, 0, &target, "handled");
         if how.dead.is_empty() {
@@ -162,6 +169,19 @@ async fn accept(
     }
     let receipt = Receipt::new(&stored, 0, &target, "stored");
     Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
+}
+
+/// Waits for "handled" until the deadline, or until the source stops.
+async fn wait(
+    desk: &Desk,
+    handled: oneshot::Receiver<Handled>,
+    deadline: Duration,
+) -> Option<Handled> {
+    let mut stopping = desk.stopping.clone();
+    tokio::select! {
+        handled = tokio::time::timeout(deadline, handled) => handled.ok()?.ok(),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    }
 }
 
 fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 use super::desk::{Desk, Receipt, check_meta, line_meta};
 use super::problem::Problem;
 use crate::clock;
+use crate::permit::Permit;
 
 /// The most that one request may carry.
 const LINES_MAX: usize = 10_000;
@@ -73,9 +74,8 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
         let detail = format!("content-type: expected {NDJSON}, found {found}");
         return Err(Problem::bad_request(detail));
     }
-    let body = to_bytes(body, BYTES_MAX).await.map_err(|_| {
-        Problem::too_large(format!("expected at most {BYTES_MAX} bytes of lines, found more"))
-    })?;
+    // The permit is held until every line has its answer.
+    let (body, _room) = desk.body(headers, body, BYTES_MAX).await?;
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let mut batches: BTreeMap<TargetId, Batch> = BTreeMap::new();
     let mut places: Vec<Place> = Vec::new();
@@ -89,7 +89,9 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
     }
     let mut waiting = Vec::with_capacity(batches.len());
     for (target, batch) in batches {
-        let stored = async { (target.clone(), desk.outlet.store(target, batch, false).await) };
+        let stored = async {
+            (target.clone(), desk.outlet.store(target, batch, Permit::none(), false).await)
+        };
         waiting.push(stored);
     }
     let mut outcomes: BTreeMap<TargetId, Result<Stored, AppendError>> = BTreeMap::new();

@@ -46,7 +46,15 @@ impl Outlet {
         self.packet_bytes_max
     }
 
-    /// Hands packets over and waits until they are on disk.
+    /// Waits for room in memory for `bytes` on their way to the disk.
+    ///
+    /// # Errors
+    /// When the client is stopping.
+    pub async fn reserve(&self, bytes: usize) -> Result<Permit, AppendError> {
+        self.memory.take(bytes).await.ok_or(AppendError::Closed)
+    }
+
+    /// Hands packets over and waits until they are on disk. The permit goes back then.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
@@ -54,11 +62,11 @@ impl Outlet {
         &self,
         target: TargetId,
         batch: Batch,
+        permit: Permit,
         wants_handled: bool,
     ) -> Result<Handover, AppendError> {
         let (stored, is_stored) = oneshot::channel();
         let (handled, is_handled) = oneshot::channel();
-        let permit = self.memory.take(batch.bytes()).await.ok_or(AppendError::Closed)?;
         // The requester may have gone away meanwhile; the packets are stored all the same.
         let handled: Option<Reply<Handled>> =
             wants_handled.then(|| Box::new(move |how| drop(handled.send(how))) as _);

@@ -34,7 +34,7 @@ fn control() -> impl Strategy<Value = Control> {
         vec(ack(), 0..4).prop_map(Control::Ack),
         (lane(), number(), text()).prop_map(|(lane, number, reason)| Control::Dead(Dead {
             lane,
-            number,
+            numbers: vec![number],
             reason
         })),
         refuse_run().prop_map(Control::RefuseRun),
@@ -227,7 +227,7 @@ fn controls(lane: Lane, generation: u32) -> [(&'static str, Control); 14] {
     let reason = SkipReason::Expired;
     let skip = Skip { lane, generation, first, through, chain, chain_after, reason };
     let ack = Ack { lane, through: Number(302), handled_of_skipped: 0 };
-    let dead = Dead { lane, number, reason: "no such order".into() };
+    let dead = Dead { lane, numbers: vec![number], reason: "no such order".into() };
     let refuse = RefuseRun { lane, generation, first, through, code: RefuseRunCode::TooLarge };
     let pause = Pause { lane, generation, retry_after_ms: 5_000, reason: "down".into() };
     [
