@@ -1,5 +1,5 @@
-//! Those who wait: for "handled", for a silent server, for room in a small memory. None is told what
-//! is not so, and none waits for ever (R4, R9, R11).
+//! Those who wait: for "handled", for a silent server, for room in a small memory. None is told
+//! what is not so, and none waits for ever (R4, R9, R11).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,10 +1,9 @@
 //! One commit: everything that is staged, the drops that wait, and what is moved, in one redb
-//! transaction with one fsync; then the facts, then the promises, in order (R1, R2).
+//! transaction with one fsync; then the promises, in order, and then the facts (R1, R2).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem;
-use std::time::Instant;
 
 use paquebot_protocol::{Lane, Run, SpoolId};
 use redb::{Table, WriteTransaction};
@@ -40,20 +39,33 @@ impl Writer {
     /// Commits what waits.
     pub(super) fn commit(&mut self) {
         let started = clock::now();
-        let stage = mem::take(&mut self.stage);
+        let mut stage = mem::take(&mut self.stage);
         if let Err(error) = self.make_room(&stage) {
             self.moved = None;
-            return refuse(stage, &error);
+            refuse(mem::take(&mut stage), &error);
+            // A segment that failed meanwhile is not written to, or an older manifest might count
+            // on what is removed here.
+            if self.drops.is_empty() || self.failed.is_some() {
+                return;
+            }
+            // What may go goes all the same: that is what makes room.
         }
         match self.write(&stage) {
             Ok(written) => {
-                self.put_in_place(written, &stage, started);
+                let runs = self.put_in_place(written, stage.new_lanes());
+                let packets = stage.waiting.iter().map(|(_, stored)| stored.count).sum();
+                // Whoever waits hears first: when the connection hears, the ack may be back at once.
                 keep(stage);
+                if !runs.is_empty() {
+                    let committed = Committed { runs, packets, took: started.elapsed() };
+                    (self.on_commit)(committed);
+                }
             }
             Err(fault) => {
                 // Whether the commit is on the disk is not known: "repeat with the same key".
                 let unknown = AppendError::Failed(fault.to_string());
                 self.fail(fault);
+                self.adopt_drops();
                 refuse(stage, &unknown);
                 self.heal();
             }
@@ -117,17 +129,15 @@ impl Writer {
 
     fn write_drops(&self, runs: &mut Runs<'_>, written: &mut Written) -> Result<(), Fault> {
         for (lane, waived) in &self.drops {
-            let Some(committed) = self.lanes.get(*lane) else { continue };
-            // Never beyond what was durable when the ack can have been made (R3).
-            let through = waived.through.min(committed.next.before());
+            let Some(mut committed) = self.lanes.get(*lane).cloned() else { continue };
+            committed.acknowledge(waived.through, waived.dead_lettered);
             let Some(entry) = self.changed(*lane, &mut written.lanes) else { continue };
-            let covered = through.since(entry.acked);
-            entry.acked = entry.acked.max(through);
-            entry.totals.dead_lettered += waived.dead_lettered.min(covered);
+            (entry.acked, entry.totals) = (committed.acked, committed.totals);
             written.removed += remove(runs, *lane, entry)?;
             let files = self.shared.files();
             for (segment, piece) in files.catalog.pieces_through(*lane, entry.acked) {
-                if !written.done.contains(&(*lane, segment, piece)) {
+                let moved = self.moved.is_some();
+                if !moved || !written.done.contains(&(*lane, segment, piece)) {
                     entry.sealed_bytes = entry.sealed_bytes.saturating_sub(piece.bytes);
                     written.done.push((*lane, segment, piece));
                 }
@@ -173,9 +183,9 @@ impl Writer {
         }
     }
 
-    /// The transaction is durable: memory follows, and everybody hears of it.
-    fn put_in_place(&mut self, written: Written, stage: &Stage, started: Instant) {
-        self.next_lane += stage.new_lanes() as u64;
+    /// The transaction is durable: memory follows. Gives the runs that it stored.
+    fn put_in_place(&mut self, written: Written, new_lanes: usize) -> Vec<StoredRun> {
+        self.next_lane += new_lanes as u64;
         self.active.count(written.added, written.removed);
         self.drops.clear();
         self.drops_since = None;
@@ -191,11 +201,7 @@ impl Writer {
         }
         self.remove_empty();
         self.publish_status();
-        if !written.runs.is_empty() {
-            let packets = stage.waiting.iter().map(|(_, stored)| stored.count).sum();
-            let committed = Committed { runs: written.runs, packets, took: started.elapsed() };
-            (self.on_commit)(committed);
-        }
+        written.runs
     }
 
     /// Puts a lane in place, here and for everybody.

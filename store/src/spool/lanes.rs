@@ -86,6 +86,15 @@ impl LaneEntry {
         }
     }
 
+    /// Packets may go: those up to `through`, but never more than was durable when somebody can have
+    /// said so (R3).
+    pub(super) fn acknowledge(&mut self, through: Number, dead_lettered: u64) {
+        let through = through.min(self.next.before());
+        let covered = through.since(self.acked);
+        self.acked = self.acked.max(through);
+        self.totals.dead_lettered += dead_lettered.min(covered);
+    }
+
     /// A run of the active segment was added: `first` to `last`, in number order but for runs that
     /// were moved here from an earlier segment.
     pub(super) fn add_active(&mut self, added: Piece) {

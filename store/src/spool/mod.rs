@@ -57,7 +57,7 @@ use crate::thread::{self, Thread};
 /// Orders that may wait: far more than permits allow, so that nobody ever waits for room here.
 const ORDERS_MAX: usize = 65_536;
 
-/// Hears of every commit that appended, after its fsync and before its replies.
+/// Hears of every commit that appended, after its fsync and its replies.
 pub type OnCommit = Box<dyn FnMut(Committed) + Send>;
 
 /// What a spool is opened with.
@@ -120,7 +120,7 @@ pub struct Spool {
 
 impl Spool {
     /// Opens the spool in `options.dir`, or makes it. `on_commit` hears of every commit that
-    /// stored packets, on the store's thread, when it is durable and before its replies.
+    /// stored packets, on the store's thread, when it is durable and everybody was answered.
     ///
     /// # Errors
     /// When it cannot be opened; nothing is destroyed then.

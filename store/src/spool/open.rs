@@ -189,6 +189,12 @@ fn begin(active: &Active) -> Result<SpoolRow, Fault> {
             let row = row.ok_or_else(|| Fault::damaged("a spool's row", "none"))?;
             schema::decode("a spool's row", row.value())?
         };
+        if row.segment != active.number {
+            return Err(Fault::damaged(
+                &format!("segment {}", active.number),
+                format!("segment {} under its name", row.segment),
+            ));
+        }
         row.opened += 1;
         row.nonce = u64::from_le_bytes(random::bytes("a nonce")?);
         meta.insert(schema::META_SPOOL, schema::encode(&row)?.as_slice())?;

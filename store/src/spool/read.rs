@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -200,11 +201,12 @@ impl Reader {
         let sealed = self.shared.files().catalog.segment_mut(segment).and_then(|s| s.open.take());
         // When this fails, it is read like one that was not closed.
         let closed = sealed.and_then(Arc::into_inner).map(redb::Database::close);
-        if closed.is_some()
-            && let Ok(bytes) = self.sealed.file_bytes(segment)
-            && let Some(sealed) = self.shared.files().catalog.segment_mut(segment)
-        {
-            sealed.file_bytes = bytes;
+        let Some(Ok(after)) = closed.map(|_| self.sealed.file_bytes(segment)) else { return };
+        // Closing has cut off what the file did not need.
+        let mut status = self.shared.status();
+        if let Some(sealed) = self.shared.files().catalog.segment_mut(segment) {
+            let before = mem::replace(&mut sealed.file_bytes, after);
+            status.file_bytes = status.file_bytes.saturating_sub(before).saturating_add(after);
         }
     }
 

@@ -31,95 +31,91 @@ const HEADROOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 enum Room {
     /// Nothing: it has room.
     Enough,
-    /// Its file grows by so many bytes.
-    Grow(u64),
-    /// The next segment is begun, with so many bytes.
-    Rotate(u64),
-}
-
-impl Room {
-    fn growth(self) -> u64 {
-        match self {
-            Self::Enough => 0,
-            Self::Grow(growth) | Self::Rotate(growth) => growth,
-        }
-    }
+    /// Its file doubles.
+    Grow,
+    /// The next segment is begun.
+    Rotate,
 }
 
 impl Writer {
     /// Whether `bytes` more of records fit the quota.
     pub(super) fn check_room(&self, bytes: u64) -> Result<(), AppendError> {
-        let lanes = self.stage.lanes_count() + 1;
-        let growth = self.room(size::commit_bytes(self.stage.bytes + bytes, lanes)).growth();
-        let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
+        let max_bytes = self.options.max_bytes;
         let headroom = (max_bytes / 64).min(HEADROOM_BYTES_MAX);
-        if growth > 0 && used_bytes.saturating_add(growth).saturating_add(headroom) > max_bytes {
-            return Err(AppendError::Full { used_bytes, max_bytes });
+        let commit_bytes =
+            size::commit_bytes(self.stage.bytes + bytes, self.stage.lanes_count() + 1);
+        match self.room(commit_bytes, self.quota_left().saturating_sub(headroom)) {
+            Some(_) => Ok(()),
+            None => Err(AppendError::Full { used_bytes: self.file_bytes(), max_bytes }),
         }
-        Ok(())
     }
 
     /// Sees to it that the active segment takes what is staged and what is moved; if it cannot,
     /// nothing was written.
     pub(super) fn make_room(&mut self, stage: &Stage) -> Result<(), AppendError> {
-        let staged = (stage.lanes_count(), stage.bytes);
+        let (lanes, bytes) = (stage.lanes_count(), stage.bytes);
         if let Some(moved) = &self.moved {
-            let (lanes, bytes) = moved
-                .pieces
-                .iter()
-                .fold(staged, |sum, (moving, _)| (sum.0 + 1, sum.1 + moving.piece.bytes));
-            let room = self.room(size::commit_bytes(bytes, lanes));
-            if self.fits_quota(room.growth()) {
-                return self.provide(room);
+            let pieces = moved.pieces.iter();
+            let moved_bytes: u64 = pieces.map(|(moving, _)| moving.piece.bytes).sum();
+            let all = lanes + moved.pieces.len() as u64;
+            if self.provide(size::commit_bytes(bytes + moved_bytes, all)).is_ok() {
+                return Ok(());
             }
-            // Cleaning up may use the headroom, but not more: another time, then.
+            // Another time, then: it would not fit even into what is kept back for this.
             self.moved = None;
+        }
+        if let Some(fault) = &self.failed {
+            return Err(fault.clone().into());
         }
         if stage.is_empty() {
             return Ok(());
         }
-        self.provide(self.room(size::commit_bytes(staged.1, staged.0)))
+        self.provide(size::commit_bytes(bytes, lanes))
     }
 
-    fn provide(&mut self, room: Room) -> Result<(), AppendError> {
-        match room {
-            Room::Enough => Ok(()),
-            Room::Grow(growth) => self.check_disk(growth),
-            Room::Rotate(growth) => {
-                self.check_disk(growth)?;
-                self.rotate().map_err(AppendError::from)
+    fn provide(&mut self, commit_bytes: u64) -> Result<(), AppendError> {
+        if self.room(commit_bytes, 0) == Some(Room::Enough) {
+            return Ok(());
+        }
+        // A disk that cannot tell is believed to have room.
+        let disk = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
+        let (disk, quota) = (disk.saturating_sub(DISK_RESERVE_BYTES), self.quota_left());
+        match self.room(commit_bytes, quota.min(disk)) {
+            Some(Room::Enough | Room::Grow) => Ok(()),
+            Some(Room::Rotate) => self.rotate().map_err(AppendError::from),
+            None if disk < quota => Err(AppendError::DiskFull),
+            None => {
+                let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
+                Err(AppendError::Full { used_bytes, max_bytes })
             }
         }
     }
 
-    fn fits_quota(&self, growth: u64) -> bool {
-        growth == 0 || self.file_bytes().saturating_add(growth) <= self.options.max_bytes
+    fn quota_left(&self) -> u64 {
+        self.options.max_bytes.saturating_sub(self.file_bytes())
     }
 
-    fn check_disk(&self, growth: u64) -> Result<(), AppendError> {
-        // A disk that cannot tell is believed to have room.
-        let available = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
-        if available < growth.saturating_add(DISK_RESERVE_BYTES) {
-            return Err(AppendError::DiskFull);
-        }
-        Ok(())
-    }
-
-    fn room(&self, commit_bytes: u64) -> Room {
+    /// How a commit can be taken when the files may grow by no more than `left` bytes.
+    fn room(&self, commit_bytes: u64, left: u64) -> Option<Room> {
         let len = self.active.len();
+        let commit_bytes = commit_bytes.saturating_add(size::slack(commit_bytes));
         let needed = self.active.filled.saturating_add(commit_bytes);
         if needed <= size::fill_max(len) {
-            return Room::Enough;
+            return Some(Room::Enough);
         }
         let grown = doubled(len, needed);
-        let len_max = size::segment_len_max(self.options.segment_bytes);
+        let fresh =
+            doubled(size::SEGMENT_BASE_BYTES, self.active.base.saturating_add(commit_bytes));
         // A file with next to nothing in it would only be followed by another like it.
         let worth = self.active.filled > self.active.base.saturating_mul(2);
-        if worth && grown > len_max.max(len) {
-            let fresh = self.active.base.saturating_add(commit_bytes);
-            Room::Rotate(doubled(size::SEGMENT_BASE_BYTES, fresh))
+        let large = grown > size::segment_len_max(self.options.segment_bytes).max(len);
+        if grown - len <= left && !(worth && large) {
+            Some(Room::Grow)
+        } else if worth && fresh <= left {
+            // A small file may fit where doubling a large one does not.
+            Some(Room::Rotate)
         } else {
-            Room::Grow(grown - len)
+            None
         }
     }
 
@@ -171,6 +167,7 @@ impl Writer {
         if self.failed.is_none() {
             self.seal_pieces(number, sealed.len(), Some(Arc::clone(&sealed.db)));
         }
+        self.failed = None;
         self.shared.files().active = Some(Arc::clone(&self.active.db));
         drop(sealed);
         self.remove_empty();

@@ -86,7 +86,7 @@ impl Stage {
         let count = batch.count() as u64;
         staged.next = first.plus(count).filter(|next| next.0 < u64::MAX)?;
         staged.bytes += batch.bytes();
-        self.bytes += batch.bytes() as u64;
+        self.bytes += size::batch_bytes(&batch);
         staged.batches.push(batch);
         Some((first, count))
     }

@@ -120,7 +120,7 @@ impl Writer {
     }
 
     fn wait(&self, orders: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
-        let tick = self.ticks().then(|| self.ticked + self.options.tidy_every);
+        let tick = self.ticked.checked_add(self.options.tidy_every).filter(|_| self.ticks());
         let due = [tick, self.drops_due()].into_iter().flatten().min();
         match due {
             Some(due) => orders.recv_timeout(due.saturating_duration_since(clock::now())),
@@ -131,7 +131,7 @@ impl Writer {
     /// When drops are committed by themselves.
     fn drops_due(&self) -> Option<Instant> {
         let since = self.drops_since.filter(|_| self.failed.is_none());
-        since.map(|since| since + self.options.drop_after)
+        since?.checked_add(self.options.drop_after)
     }
 
     /// Takes an order; whether it goes on after it.
@@ -164,7 +164,7 @@ impl Writer {
         if known.is_none() && self.lanes.len() + self.stage.new_lanes() >= self.options.lanes_max {
             return promise.keep(Err(AppendError::LanesFull { max: self.options.lanes_max }));
         }
-        if let Err(error) = self.check_room(batch.bytes() as u64) {
+        if let Err(error) = self.check_room(size::batch_bytes(&batch)) {
             return promise.keep(Err(error));
         }
         let lane = known.unwrap_or_else(|| {
@@ -211,10 +211,10 @@ impl Writer {
 
     /// Tells everybody how the spool is.
     pub(super) fn publish_status(&self) {
-        let file_bytes = self.file_bytes();
-        let sealed = self.shared.files().catalog.len();
+        // Locked before the files are looked at, as the reader does when it has closed one.
         let mut status = self.shared.status();
-        status.file_bytes = file_bytes;
+        let sealed = self.shared.files().catalog.len();
+        status.file_bytes = self.file_bytes();
         status.max_bytes = self.options.max_bytes;
         status.segments = sealed + usize::from(self.failed.is_none());
         status.lanes = self.lanes.len();

@@ -136,7 +136,10 @@ impl SpoolRig {
     pub fn packets(&self, lane: Lane, from: u64) -> Vec<(u64, Vec<u8>)> {
         let (mut packets, mut next, mut chain) = (Vec::new(), Number(from), None);
         loop {
-            let runs = self.read(lane, next.0, 300_000).unwrap();
+            let runs = self.read(lane, next.0, 300_000);
+            let runs = runs.unwrap_or_else(|error| {
+                panic!("{error}: {:?}, {:?}", self.lane(lane), self.disk.names())
+            });
             if runs.is_empty() {
                 return packets;
             }
