@@ -7,7 +7,7 @@ use crate::id::{Lane, Number};
 /// What the shell has to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Order {
-    /// Take the lease of the lane and look up its cursor; report [`Inbox::acquired`].
+    /// Take the lease of the lane and look up its cursor; report `Inbox::acquired`.
     Acquire {
         /// The lane.
         lane: Lane,
@@ -25,8 +25,8 @@ pub enum Order {
         /// The chain there, if the ledger knows the lane.
         chain: Option<Chain>,
     },
-    /// Hand the packets up to `through` to the router; report [`Inbox::settled`] or
-    /// [`Inbox::failed`].
+    /// Hand the packets up to `through` to the router; report `Inbox::settled` or
+    /// `Inbox::failed`.
     Dispatch {
         /// The lane.
         lane: Lane,
@@ -37,7 +37,7 @@ pub enum Order {
         /// The chain there.
         chain: Chain,
     },
-    /// Move the cursor over packets that will never come; report [`Inbox::settled`].
+    /// Move the cursor over packets that will never come; report `Inbox::settled`.
     Pass {
         /// The lane.
         lane: Lane,

@@ -29,8 +29,8 @@ pub enum Order {
         /// The ledger's chain there.
         chain: Option<Chain>,
     },
-    /// Send one run that begins at `from`, and report [`Outbox::sent`]; or, when it has to be read
-    /// first, [`Outbox::loading`] and then [`Outbox::loaded`].
+    /// Send one run that begins at `from`, and report `Outbox::sent`; or, when it has to be read
+    /// first, `Outbox::loading` and then `Outbox::loaded`.
     Send {
         /// The lane.
         lane: Lane,
