@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// A file beyond this has a second noun in it.
 const LINES_MAX: usize = 400;
 
-/// Nobody scrolls sideways.
-const COLUMNS_MAX: usize = 100;
+/// Nobody scrolls sideways. rustfmt keeps code within 100; what it cannot break may pass that a bit.
+const COLUMNS_MAX: usize = 112;
 
 #[test]
 fn each_heavy_dependency_stays_in_its_room() {

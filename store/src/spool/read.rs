@@ -198,6 +198,8 @@ impl Reader {
 
     /// Closes a segment that was sealed, so that it can be read without a repair ever after.
     fn close(&mut self, segment: u64) {
+        // It may have been read before it was closed, after a failure.
+        self.sealed.forget(segment);
         let sealed = self.shared.files().catalog.segment_mut(segment).and_then(|s| s.open.take());
         // When this fails, it is read like one that was not closed.
         let closed = sealed.and_then(Arc::into_inner).map(redb::Database::close);

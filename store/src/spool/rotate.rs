@@ -141,7 +141,7 @@ impl Writer {
     }
 
     /// What a new segment begins with: who the spool is, its lanes, and what the others hold.
-    pub(super) fn fill(&self, transaction: &WriteTransaction, number: u64) -> Result<(), Fault> {
+    fn fill(&self, transaction: &WriteTransaction, number: u64) -> Result<(), Fault> {
         let mut meta = transaction.open_table(schema::META)?;
         meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
         meta.insert(schema::META_SPOOL, schema::encode(&self.spool_row(number))?.as_slice())?;
