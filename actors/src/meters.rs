@@ -56,7 +56,11 @@ struct TargetMeters {
 
 impl TargetMeters {
     fn new(label: &str) -> Self {
-        let event = |event: &'static str| counter!("paquebot_client_packets_total", "event" => event, "target" => label.to_owned());
+        let packets = "paquebot_client_packets_total";
+        let event = |event: &'static str| {
+            let target = label.to_owned();
+            counter!(packets, "event" => event, "target" => target)
+        };
         Self {
             label: label.to_owned(),
             sent: event("sent"),
@@ -170,7 +174,11 @@ impl SourceMeters {
     /// The meters of one source.
     #[must_use]
     pub fn new(source: &str) -> Self {
-        let outcome = |outcome: &'static str| counter!("paquebot_source_events_total", "source" => source.to_owned(), "outcome" => outcome);
+        let events = "paquebot_source_events_total";
+        let outcome = |outcome: &'static str| {
+            let source = source.to_owned();
+            counter!(events, "source" => source, "outcome" => outcome)
+        };
         Self { sent: outcome("sent"), error: outcome("error") }
     }
 

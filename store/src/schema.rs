@@ -12,7 +12,7 @@
 //! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
 //! | `runs` | lane, **last** number | the run | until its last packet is acknowledged |
 //! | `tombstones` | lane, through | (none is written yet) | until it is acknowledged |
-//! | `manifest` | segment, lane, first | last, bytes of runs | until all of it is acknowledged, or moved to a later segment |
+//! | `manifest` | segment, lane, first | last, bytes of runs | until acknowledged, or moved |
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on.

@@ -58,6 +58,23 @@ fn while_no_segment_can_be_made_it_refuses_and_goes_on_reading() {
 }
 
 #[test]
+fn what_a_failed_commit_dropped_is_missed_by_nobody() {
+    let rig = SpoolRig::new();
+    rig.append("orders.new", &data(0, 50, 1_000)).unwrap();
+    let lane = rig.append("orders.new", &data(50, 50, 1_000)).unwrap().lane;
+    rig.spool.drop_through(lane, Number(50), 7);
+    rig.disk.plan(Plan::Fail(1, u64::MAX));
+    assert!(rig.append("orders.new", &data(900, 50, 1_000)).is_err());
+    assert_eq!(rig.packets(lane, 1).len(), 50);
+    rig.disk.plan(Plan::Work);
+    until("it goes on", || rig.spool.status().failed.is_none());
+    let rig = rig.crash();
+    assert_eq!(rig.packets(lane, 1).len(), 50);
+    let state = rig.lane(lane);
+    assert_eq!((state.acked_through, state.totals.dead_lettered), (Number(50), 7));
+}
+
+#[test]
 fn it_survives_failures_of_every_sync_and_those_after_it() {
     let options = SpoolOptions { segment_bytes: 384 * 1024, ..options() };
     let rig = SpoolRig::open(CrashDisk::new(1), options.clone()).unwrap();

@@ -58,8 +58,15 @@ impl HandlerMeters {
     /// The meters of the handler `name`, which has handled and dead-lettered so many already.
     #[must_use]
     pub fn new(name: &str, handled: u64, dead_lettered: u64) -> Self {
-        let outcome = |outcome: &'static str| counter!("paquebot_server_packets_total", "handler" => name.to_owned(), "outcome" => outcome);
-        let state = |state: &'static str| gauge!("paquebot_handler_state", "handler" => name.to_owned(), "state" => state);
+        let packets = "paquebot_server_packets_total";
+        let outcome = |outcome: &'static str| {
+            let handler = name.to_owned();
+            counter!(packets, "handler" => handler, "outcome" => outcome)
+        };
+        let state = |state: &'static str| {
+            let handler = name.to_owned();
+            gauge!("paquebot_handler_state", "handler" => handler, "state" => state)
+        };
         let meters = Self {
             handled: outcome("handled"),
             retried: outcome("retried"),
