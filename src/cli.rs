@@ -208,6 +208,7 @@ pub struct LoadArgs {
     pub targets: u64,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration, for an option or an HTTP query; the grammar is the config's.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     config::parse_duration(text).map_err(|error| error.to_string())
 }

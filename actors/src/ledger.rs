@@ -248,6 +248,15 @@ pub struct Unrecorded {
     pub attempts: Vec<Attempt>,
 }
 
+impl Unrecorded {
+    /// Fails the attempts: their lanes wait a little, and their clients come again.
+    pub fn fail(self) {
+        for attempt in self.attempts {
+            attempt.fail(RECORD_FAILED_PAUSE_MS, self.error.to_string());
+        }
+    }
+}
+
 impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Record({} attempts of {:?})", self.attempts.len(), self.handler)
@@ -279,12 +288,7 @@ impl Handler<Record> for Ledger {
                     reply.into_iter().for_each(|reply| reply(Ok(())));
                 }
                 (Err(error), Some(reply)) => reply(Err(Unrecorded { error, attempts })),
-                (Err(error), None) => {
-                    let fail = |attempt: Attempt| {
-                        attempt.fail(RECORD_FAILED_PAUSE_MS, error.to_string());
-                    };
-                    attempts.into_iter().for_each(fail);
-                }
+                (Err(error), None) => Unrecorded { error, attempts }.fail(),
             }
         };
         self.store.record(StoreRecord { handler, marks, file, dead, reply: Box::new(answer) });

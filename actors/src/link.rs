@@ -154,7 +154,8 @@ impl Link {
     }
 }
 
-fn random() -> u64 {
+/// What jitter is drawn from.
+pub(crate) fn random() -> u64 {
     // Without randomness the jitter is gone, not the link: the whole ceiling is waited.
     getrandom::u64().unwrap_or(u64::MAX)
 }

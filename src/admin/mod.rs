@@ -24,7 +24,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use status::{ClientView, HandlerView, ServerView};
 
-use crate::config::{self, ADMIN_SOCKET, Config, Reach};
+use crate::cli;
+use crate::config::{ADMIN_SOCKET, Config, Reach};
 use crate::exit::{Code, Failure};
 use crate::telemetry::UPKEEP;
 use crate::unix_socket;
@@ -86,7 +87,8 @@ impl Admin {
         }
         if let Some(outlet) = sender {
             let name = ADMIN_SOURCE.to_owned();
-            let options = HttpOptions { name, allow_origins: Vec::new(), parse_duration };
+            let options =
+                HttpOptions { name, allow_origins: Vec::new(), parse_duration: cli::duration };
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
         let mut sockets = Vec::new();
@@ -209,8 +211,4 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
         "server": desk.parts.server.as_ref().map(ServerView::status),
     });
     Json(status).into_response()
-}
-
-fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
-    config::parse_duration(text).map_err(|error| error.to_string())
 }

@@ -19,6 +19,7 @@ use paquebot_store::{Committed, FileDisk, Identity, Opened, Spool, SpoolOptions}
 
 use super::{step, store_failure};
 use crate::admin::ClientView;
+use crate::cli;
 use crate::config::{self, Listen, SourceKind};
 use crate::exit::{Code, Failure};
 use crate::unix_socket;
@@ -133,7 +134,7 @@ impl ClientPart {
         let options = HttpOptions {
             name: source.name.clone(),
             allow_origins: allow_origins.clone(),
-            parse_duration,
+            parse_duration: cli::duration,
         };
         let actor = HttpSource::start(options, listener, self.outlet.clone()).map_err(failed())?;
         let address = HttpSource::start_in_arbiter(&self.sources_arbiter, |_| actor);
@@ -192,8 +193,4 @@ fn announce(config: &config::Client, identity: &Identity, pending: u64) {
         data_dir = %config.data_dir.display(), max_bytes = config.spool.max_bytes,
         "client: packets are stored here"
     );
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    config::parse_duration(text).map_err(|error| error.to_string())
 }

@@ -20,6 +20,7 @@ use super::{Handle, HandlerMeters};
 use crate::attempt::Attempt;
 use crate::clock;
 use crate::ledger::{Record, Unrecorded};
+use crate::link::random;
 
 /// Bytes of packets that are written under one sync.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -189,7 +190,7 @@ impl Scribe {
     }
 
     fn fail(&mut self, group: Vec<Attempt>, packets: u64, why: &str) {
-        let wait: Millis = self.backoff.next(getrandom::u64().unwrap_or(u64::MAX));
+        let wait: Millis = self.backoff.next(random());
         self.cut(packets, why);
         for attempt in group {
             attempt.fail(wait.0, format!("handler {}: {why}", self.name));

@@ -28,18 +28,11 @@ use crate::ledger::Unrecorded;
 #[rtype(result = "()")]
 pub struct Handle(pub Attempt);
 
-/// When a lane waits whose outcome could not be recorded, in milliseconds.
-const UNRECORDED_PAUSE_MS: u64 = 2_000;
-
 /// What to do when an outcome is recorded, and when it is not: count it, or fail the attempts.
 fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<(), Unrecorded>>> {
     Some(Box::new(move |outcome| match outcome {
         Ok(()) => counted.increment(packets),
-        Err(Unrecorded { error, attempts }) => {
-            for attempt in attempts {
-                attempt.fail(UNRECORDED_PAUSE_MS, error.to_string());
-            }
-        }
+        Err(unrecorded) => unrecorded.fail(),
     }))
 }
 
