@@ -4,7 +4,7 @@
 //! said by the spool's own thread, after the fsync (R1); this actor never waits for it.
 
 use actix::{Actor, Context, Handler, Message, Recipient};
-use paquebot_protocol::{Batch, Chain, Lane, Number, Run, TargetId};
+use paquebot_protocol::{Batch, Chain, Held, Lane, Number, Run, TargetId};
 use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored};
 
 use crate::permit::Permit;
@@ -169,8 +169,7 @@ impl Handler<Prove> for Persistence {
     fn handle(&mut self, prove: Prove, _: &mut Self::Context) {
         let Prove { lane, generation, epoch, cursor, chain, reply } = prove;
         let answer = move |ours: Result<Option<Chain>, ReadError>| {
-            // Without a chain of the ledger's nothing is proved: duplicates are better than a loss.
-            let same = ours.map(|ours| ours.is_some() && ours == chain);
+            let same = ours.map(|ours| ours.map_or(Held::Unknown, Held::Chain).proves(chain));
             reply.do_send(Proven { lane, generation, epoch, same });
         };
         self.spool.chain_at(lane, cursor, Box::new(answer));

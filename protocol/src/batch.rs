@@ -27,13 +27,15 @@ pub(crate) struct Mark {
 pub struct Batch {
     records: Vec<u8>,
     marks: Vec<Mark>,
+    ttl_min_ms: Option<u64>,
 }
 
 impl Batch {
     /// An empty batch with room for `bytes` of records.
     #[must_use]
     pub fn with_capacity(packets: usize, bytes: usize) -> Self {
-        Self { records: Vec::with_capacity(bytes), marks: Vec::with_capacity(packets) }
+        let (records, marks) = (Vec::with_capacity(bytes), Vec::with_capacity(packets));
+        Self { records, marks, ttl_min_ms: None }
     }
 
     /// Appends a packet.
@@ -49,6 +51,9 @@ impl Batch {
         let (head, used) = record_head(length);
         self.records.splice(start..body, head.into_iter().take(used));
         self.marks.push(Mark { end: self.records.len(), hash });
+        if let Some(ttl_ms) = packet.meta.ttl_ms {
+            self.ttl_min_ms = Some(self.ttl_min_ms.map_or(ttl_ms, |least| least.min(ttl_ms)));
+        }
     }
 
     /// How many packets it holds.
@@ -61,6 +66,12 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.records.len()
+    }
+
+    /// The shortest time to live among its packets, in milliseconds; nothing when all live on.
+    #[must_use]
+    pub fn ttl_min_ms(&self) -> Option<u64> {
+        self.ttl_min_ms
     }
 
     /// Whether it holds none.

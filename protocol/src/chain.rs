@@ -30,6 +30,31 @@ pub struct Origin {
     pub nonce: u64,
 }
 
+/// What a spool can say of a lane's chain at the ledger's cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Held {
+    /// This is its value there.
+    Chain(Chain),
+    /// All packets after the last acknowledged one and up to there are gone from the spool, declared
+    /// by tombstones: whatever the ledger means by them, none can be lost any more.
+    Gone,
+    /// The number was never assigned, or what would prove it is gone while packets before it are not.
+    Unknown,
+}
+
+impl Held {
+    /// Whether the ledger's cursor, with its chain if it has one, may be believed (R7). Without a
+    /// proof it may not: duplicates are better than a loss.
+    #[must_use]
+    pub fn proves(self, ledger: Option<Chain>) -> bool {
+        match self {
+            Self::Chain(ours) => ledger == Some(ours),
+            Self::Gone => true,
+            Self::Unknown => false,
+        }
+    }
+}
+
 /// The hash of one packet's record.
 #[must_use]
 pub fn record_hash(record: &[u8]) -> u64 {

@@ -13,6 +13,9 @@ use crate::target::TargetId;
 /// The first bytes of a connection, from both sides: noise is told from this protocol at once.
 pub const PREAMBLE: [u8; 8] = *b"PAQUEBOT";
 
+/// What a skip counts as in windows, in bytes: as many of them as runs would be must not be free.
+pub const SKIP_BYTES: u64 = 64;
+
 /// The version that this program speaks; it accepts one lower or higher (R12).
 pub const VERSION: u32 = 1;
 
@@ -188,6 +191,10 @@ pub struct LaneOpened {
     /// The packets from `first` to `cursor` that became dead letters.
     #[serde(default)]
     pub dead: Vec<Number>,
+    /// How many numbers of this lane were passed by skips without having been handled, since the
+    /// ledger knows it.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// Declares packets that will never come.
@@ -201,8 +208,9 @@ pub struct Skip {
     pub first: Number,
     /// The last of them.
     pub through: Number,
-    /// The chain before the first.
-    pub chain: Chain,
+    /// The chain before the first; absent when it was destroyed with them.
+    #[serde(default)]
+    pub chain: Option<Chain>,
     /// The chain after the last.
     pub chain_after: Chain,
     /// Why they will not come.
@@ -236,19 +244,20 @@ pub struct Ack {
     pub lane: Lane,
     /// The last number with an outcome.
     pub through: Number,
-    /// How many of the packets that the client declared skipped had been handled before.
-    pub handled_of_skipped: u64,
+    /// How many numbers of this lane were passed by skips without having been handled, since the
+    /// ledger knows it: what was declared skipped and is not among them had been handled (R8).
+    pub skipped: u64,
 }
 
 impl From<(Lane, Number, u64)> for Ack {
-    fn from((lane, through, handled_of_skipped): (Lane, Number, u64)) -> Self {
-        Self { lane, through, handled_of_skipped }
+    fn from((lane, through, skipped): (Lane, Number, u64)) -> Self {
+        Self { lane, through, skipped }
     }
 }
 
 impl From<Ack> for (Lane, Number, u64) {
     fn from(ack: Ack) -> Self {
-        (ack.lane, ack.through, ack.handled_of_skipped)
+        (ack.lane, ack.through, ack.skipped)
     }
 }
 

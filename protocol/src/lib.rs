@@ -15,6 +15,7 @@
 //! | [`frame`], [`codec`] | what is said on the wire |
 //! | [`inbox`], [`lease`] | the receiver's side of every lane |
 //! | [`route`] | which handler takes a packet |
+//! | [`retention`] | which packets have outlived their time |
 //! | [`backoff`], [`heartbeat`] | when to try again, and when a peer is dead |
 //! | [`id`], [`target`], [`time`] | the words |
 
@@ -29,6 +30,7 @@ pub mod inbox;
 pub mod lease;
 pub mod outbox;
 pub mod packet;
+pub mod retention;
 pub mod route;
 pub mod run;
 pub mod target;
@@ -36,7 +38,7 @@ pub mod time;
 pub mod window;
 
 pub use batch::Batch;
-pub use chain::{Chain, Origin};
+pub use chain::{Chain, Held, Origin};
 pub use frame::{Control, Frame};
 pub use id::{ClientId, Lane, LaneKey, LedgerId, Number, PacketId, SpoolId};
 pub use packet::{Meta, Packet};

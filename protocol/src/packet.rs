@@ -32,13 +32,19 @@ pub struct Meta<'a> {
     /// The W3C trace context.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<&'a str>,
+    /// For how long the packet is worth sending, in milliseconds from when it was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
 }
 
 impl Meta<'_> {
     /// Whether nothing is known, so that the record does without.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.content_type.is_none() && self.headers.is_empty() && self.traceparent.is_none()
+        self.content_type.is_none()
+            && self.headers.is_empty()
+            && self.traceparent.is_none()
+            && self.ttl_ms.is_none()
     }
 }
 

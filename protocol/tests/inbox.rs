@@ -40,7 +40,7 @@ impl Receiver {
     fn open_after(cursor: u64) -> Self {
         let mut receiver = Self::new();
         receiver.inbox.open_lane(&opening(LANE, 1, 1)).expect("a first opening");
-        receiver.inbox.acquired(LANE, Number(cursor), Some(chain(cursor)));
+        receiver.inbox.acquired(LANE, Number(cursor), Some(chain(cursor)), 0);
         receiver.orders();
         receiver
     }
@@ -75,7 +75,7 @@ fn dispatch(cursor: u64, through: u64) -> Order {
 }
 
 fn ack(through: u64) -> Order {
-    Order::Ack(Ack { lane: LANE, through: Number(through), handled_of_skipped: 0 })
+    Order::Ack(Ack { lane: LANE, through: Number(through), skipped: 0 })
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn a_lane_is_open_once_its_lease_and_cursor_are_known() {
     receiver.inbox.open_lane(&opening(LANE, 3, 5)).expect("a first opening");
     assert_eq!(receiver.orders(), [Order::Acquire { lane: LANE, first: Number(5) }]);
     assert_eq!(receiver.hear(3, arrival(5, 6)), Err(Violation::NotOpen { lane: LANE }));
-    receiver.inbox.acquired(LANE, Number(4), None);
+    receiver.inbox.acquired(LANE, Number(4), None, 0);
     let cursor = Number(4);
-    let opened = Order::Opened { lane: LANE, generation: 3, cursor, chain: None };
+    let opened = Order::Opened { lane: LANE, generation: 3, cursor, chain: None, skipped: 0 };
     assert_eq!(receiver.orders(), [opened]);
     assert_eq!(receiver.hear(3, arrival(5, 6)), Ok(Admission::Taken));
 }
@@ -193,7 +193,7 @@ fn after_a_failure_the_lane_takes_nothing_before_it_is_opened_again() {
     assert_eq!(receiver.run(6, 7), Ok(Admission::Ignored));
     assert_eq!(receiver.orders(), []);
     receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("the next opening");
-    receiver.inbox.acquired(LANE, Number(0), None);
+    receiver.inbox.acquired(LANE, Number(0), None, 0);
     receiver.orders();
     assert_eq!(receiver.run(8, 9), Ok(Admission::Ignored), "of the generation before");
     assert_eq!(receiver.hear(2, arrival(1, 1)), Ok(Admission::Taken));
@@ -265,7 +265,7 @@ fn a_refused_run_stops_the_lane_and_an_attempt_that_runs_still_counts() {
 fn a_refused_run_of_an_earlier_generation_stops_nothing() {
     let mut receiver = Receiver::new();
     receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("a first opening");
-    receiver.inbox.acquired(LANE, Number(0), None);
+    receiver.inbox.acquired(LANE, Number(0), None, 0);
     receiver.inbox.refuse(LANE, 1);
     assert_eq!(receiver.hear(2, arrival(1, 3)), Ok(Admission::Taken));
 }
@@ -307,7 +307,7 @@ fn a_lane_keeps_its_target() {
 fn a_closed_inbox_dispatches_nothing_more_and_knows_what_still_runs() {
     let mut receiver = Receiver::open_after(0);
     receiver.inbox.open_lane(&opening(OTHER, 1, 1)).expect("another lane");
-    receiver.inbox.acquired(OTHER, Number(0), None);
+    receiver.inbox.acquired(OTHER, Number(0), None, 0);
     receiver.run(1, 3).expect("a run");
     receiver.run(4, 5).expect("a run");
     receiver.inbox.close();

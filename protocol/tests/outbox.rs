@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::sender::{CHAIN, LANE, OTHER, ROOMY, Sender, open, opened, send};
+use common::sender::{CHAIN, LANE, OTHER, ROOMY, Sender, ack, open, opened, send};
 use paquebot_protocol::outbox::{Order, Violation};
 use paquebot_protocol::{Millis, Number};
 
@@ -24,7 +24,7 @@ fn what_is_sent_begins_after_the_cursor_and_ends_with_what_is_stored() {
     sender.answer(LANE, 1, 4, Some(CHAIN));
     sender.orders();
     sender.outbox.proven(LANE, 1);
-    let drop = Order::Drop { lane: LANE, through: Number(4) };
+    let drop = Order::Drop { lane: LANE, through: Number(4), skipped: 0 };
     assert_eq!(sender.orders(), [drop, send(LANE, 1, 5)]);
     sender.outbox.sent(LANE, Number(10), 100);
     assert_eq!(sender.orders(), []);
@@ -93,7 +93,7 @@ fn an_answer_about_a_lane_that_does_not_exist_is_a_violation() {
     let mut sender = Sender::with(&[LANE]);
     let wrong = sender.outbox.lane_opened(&opened(OTHER, 1, 0, None));
     assert_eq!(wrong, Err(Violation::UnknownLane { lane: OTHER }));
-    let wrong = sender.outbox.acked(OTHER, Number(1));
+    let wrong = sender.outbox.acked(&ack(OTHER, Number(1)));
     assert_eq!(wrong, Err(Violation::UnknownLane { lane: OTHER }));
 }
 
@@ -104,7 +104,7 @@ fn an_ack_beyond_what_was_sent_is_a_violation_and_drops_nothing() {
     sender.open(LANE, 1);
     sender.orders();
     sender.outbox.sent(LANE, Number(3), 100);
-    let wrong = sender.outbox.acked(LANE, Number(4));
+    let wrong = sender.outbox.acked(&ack(LANE, Number(4)));
     let (sent, through) = (Number(3), Number(4));
     assert_eq!(wrong, Err(Violation::AckBeyondSent { lane: LANE, sent, through }));
     assert_eq!(sender.outbox.acked_through(LANE), Some(Number::NONE));
@@ -118,7 +118,7 @@ fn an_ack_from_an_earlier_connection_is_a_violation_and_drops_nothing() {
     sender.orders();
     sender.outbox.sent(LANE, Number(3), 100);
     sender.outbox.connected(ROOMY);
-    let wrong = sender.outbox.acked(LANE, Number(3));
+    let wrong = sender.outbox.acked(&ack(LANE, Number(3)));
     let (sent, through) = (Number::NONE, Number(3));
     assert_eq!(wrong, Err(Violation::AckBeyondSent { lane: LANE, sent, through }));
     assert_eq!(sender.outbox.acked_through(LANE), Some(Number::NONE));
@@ -132,8 +132,8 @@ fn an_ack_after_a_pause_for_an_attempt_from_before_it_counts() {
     sender.orders();
     sender.outbox.sent(LANE, Number(10), 100);
     sender.outbox.paused(LANE, 1, Millis(1_000));
-    sender.outbox.acked(LANE, Number(4)).expect("an ack of what was sent");
-    assert_eq!(sender.orders(), [Order::Drop { lane: LANE, through: Number(4) }]);
+    sender.outbox.acked(&ack(LANE, Number(4))).expect("an ack of what was sent");
+    assert_eq!(sender.orders(), [Order::Drop { lane: LANE, through: Number(4), skipped: 0 }]);
     assert_eq!(sender.outbox.poll(Millis(1_000)), Some(open(LANE, 2, 5)));
 }
 
@@ -157,9 +157,9 @@ fn an_ack_that_comes_again_drops_nothing_again() {
     sender.orders();
     sender.outbox.sent(LANE, Number(10), 100);
     for through in [4, 4, 2] {
-        sender.outbox.acked(LANE, Number(through)).expect("an ack of what was sent");
+        sender.outbox.acked(&ack(LANE, Number(through))).expect("an ack of what was sent");
     }
-    assert_eq!(sender.orders(), [Order::Drop { lane: LANE, through: Number(4) }]);
+    assert_eq!(sender.orders(), [Order::Drop { lane: LANE, through: Number(4), skipped: 0 }]);
 }
 
 #[test]

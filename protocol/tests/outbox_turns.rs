@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::sender::{LANE, NOW, OTHER, ROOMY, Sender, open, send};
+use common::sender::{LANE, NOW, OTHER, ROOMY, Sender, ack, open, send};
 use paquebot_protocol::outbox::{Order, Outbox};
 use paquebot_protocol::{Millis, Number};
 
@@ -31,8 +31,8 @@ fn while_the_socket_is_full_everything_goes_on_but_sending() {
     assert_eq!(sender.outbox.poll_all_but_send(NOW), None);
     assert_eq!(sender.order(), send(LANE, 1, 1));
     sender.outbox.sent(LANE, Number(3), 100);
-    sender.outbox.acked(LANE, Number(3)).expect("an ack of what was sent");
-    let drop = Order::Drop { lane: LANE, through: Number(3) };
+    sender.outbox.acked(&ack(LANE, Number(3))).expect("an ack of what was sent");
+    let drop = Order::Drop { lane: LANE, through: Number(3), skipped: 0 };
     assert_eq!(sender.outbox.poll_all_but_send(NOW), Some(drop));
     assert_eq!(sender.outbox.poll_all_but_send(NOW), None);
     assert_eq!(sender.order(), send(LANE, 1, 4));
@@ -108,10 +108,10 @@ fn a_spent_budget_stops_lanes_with_something_in_flight_and_no_idle_one() {
     sender.outbox.sent(OTHER, Number(10), 100);
     assert_eq!(sender.orders(), []);
     // An ack of the other lane alone does not make room enough; an ack of its own does.
-    sender.outbox.acked(OTHER, Number(10)).expect("an ack of what was sent");
-    assert_eq!(sender.order(), Order::Drop { lane: OTHER, through: Number(10) });
-    sender.outbox.acked(LANE, Number(5)).expect("an ack of what was sent");
-    let drop = Order::Drop { lane: LANE, through: Number(5) };
+    sender.outbox.acked(&ack(OTHER, Number(10))).expect("an ack of what was sent");
+    assert_eq!(sender.order(), Order::Drop { lane: OTHER, through: Number(10), skipped: 0 });
+    sender.outbox.acked(&ack(LANE, Number(5))).expect("an ack of what was sent");
+    let drop = Order::Drop { lane: LANE, through: Number(5), skipped: 0 };
     assert_eq!(sender.orders(), [drop, send(LANE, 1, 6)]);
 }
 
@@ -127,7 +127,7 @@ fn room_that_one_lane_gives_back_goes_to_another() {
         sender.outbox.sent(lane, Number(5), 100);
     }
     assert_eq!(sender.orders(), []);
-    sender.outbox.acked(OTHER, Number(5)).expect("an ack of what was sent");
+    sender.outbox.acked(&ack(OTHER, Number(5))).expect("an ack of what was sent");
     let orders = sender.orders();
     assert!(orders.contains(&send(LANE, 1, 6)), "the lane that waited got no room: {orders:?}");
 }

@@ -17,7 +17,8 @@ const LANE: Lane = Lane(1);
 
 fn open(outbox: &mut Outbox, lane: Lane, generation: u32) {
     let (cursor, window_bytes, dead) = (Number(0), 1_000_000, Vec::new());
-    let answer = LaneOpened { lane, generation, cursor, chain: None, window_bytes, dead };
+    let chain = None;
+    let answer = LaneOpened { lane, generation, cursor, chain, window_bytes, dead, skipped: 0 };
     outbox.lane_opened(&answer).expect("a right answer");
 }
 
@@ -105,7 +106,7 @@ fn a_closed_inbox_acks_nothing() {
     let (lane, generation, first, next) = (LANE, 1, Number(1), Number(9));
     let target = "a".parse().expect("a target id");
     inbox.open_lane(&OpenLane { lane, generation, target, first, next }).expect("an opening");
-    inbox.acquired(LANE, Number(0), None);
+    inbox.acquired(LANE, Number(0), None, 0);
     let (through, chain_after) = (Number(3), Chain(1));
     let arrival = Arrival { first, through, chain_after, bytes: 10, skipped: false };
     inbox.arrived(LANE, 1, arrival, |_| None).expect("a run");

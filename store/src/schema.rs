@@ -25,7 +25,7 @@
 //! |---|---|---|---|
 //! | `meta` | name | `format`: u64; `ledger`: its 16 bytes | as long as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
-//! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere | until the lane is retired |
+//! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere, numbers skipped | until the lane is retired |
 //! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
 //!
@@ -69,8 +69,7 @@ pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
 /// The spools that a ledger knows. A spool is a number here: its 16 bytes, big-endian.
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
 /// How far each lane was handled.
-pub(crate) const CURSORS: TableDefinition<(u128, u64), (u64, Option<u64>, u64)> =
-    TableDefinition::new("cursors");
+pub(crate) const CURSORS: TableDefinition<(u128, u64), CursorRow> = TableDefinition::new("cursors");
 /// How much of each handler's file counts.
 pub(crate) const FILES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("files");
 /// What each handler has done; in `dead-letters.redb`: what there is.
@@ -79,6 +78,9 @@ pub(crate) const TOTALS: TableDefinition<&str, (u64, u64)> = TableDefinition::ne
 pub(crate) const DEAD: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("dead");
 /// The key of the dead letters' count and bytes.
 pub(crate) const TOTALS_DEAD: &str = "dead";
+
+/// A cursor: its number, the chain there, numbers that went elsewhere, numbers skipped.
+pub(crate) type CursorRow = (u64, Option<u64>, u64, u64);
 
 /// A spool's facts about itself.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ impl Connection {
             Control::Ack(acks) => {
                 self.link.progressed();
                 for ack in acks {
-                    let acked = self.outbox.acked(ack.lane, ack.through);
+                    let acked = self.outbox.acked(&ack);
                     acked.map_err(|violation| violation.to_string())?;
                 }
             }
@@ -117,7 +117,7 @@ impl Connection {
                 Order::Send { lane, generation, from, packets_max } => {
                     self.send(lane, generation, from, packets_max, ctx)
                 }
-                Order::Drop { lane, through } => {
+                Order::Drop { lane, through, skipped: _ } => {
                     self.drop_through(lane, through);
                     Ok(())
                 }

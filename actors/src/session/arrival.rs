@@ -1,7 +1,9 @@
 //! What arrives at the session: the hello, lanes that are opened, runs and skips into the inbox.
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{Hello, RefuseRun, RefuseRunCode, RefusedCode, Skip, VERSION};
+use paquebot_protocol::frame::{
+    Hello, RefuseRun, RefuseRunCode, RefusedCode, SKIP_BYTES, Skip, VERSION,
+};
 use paquebot_protocol::inbox::{Admission, Arrival};
 use paquebot_protocol::{Control, Frame, Lane, Number, Run};
 use paquebot_store::Fence;
@@ -9,9 +11,6 @@ use paquebot_store::Fence;
 use super::Session;
 use crate::ledger::Admit;
 use crate::permit::Permit;
-
-/// What a waiting skip counts as, so that a window bounds how many there are.
-const SKIP_BYTES: u64 = 64;
 
 /// Why what arrived ends the connection.
 pub(super) enum Parting {
@@ -144,7 +143,7 @@ impl Session {
         let (before, after) = (skip.chain, skip.chain_after);
         let bytes = SKIP_BYTES;
         let arrival = Arrival { first, through, chain_after: after, bytes, skipped: true };
-        let chain_at = |number| (number == first.before()).then_some(before);
+        let chain_at = |number| (number == first.before()).then_some(before).flatten();
         let taken = self.inbox.arrived(lane, skip.generation, arrival, chain_at);
         taken.map(|_| ()).map_err(|violation| violation.to_string())
     }

@@ -27,16 +27,25 @@ impl Session {
                     };
                     self.ports.acquire.do_send(Acquire { key, session: self.id, first, reply });
                 }
-                Order::Opened { lane, generation, cursor, chain } => {
+                Order::Opened { lane, generation, cursor, chain, skipped } => {
                     let dead = self.dead.remove(&lane).unwrap_or_default();
                     let window_bytes = self.options.lane_window_bytes;
-                    opened.push(LaneOpened { lane, generation, cursor, chain, window_bytes, dead });
+                    opened.push(LaneOpened {
+                        lane,
+                        generation,
+                        cursor,
+                        chain,
+                        window_bytes,
+                        dead,
+                        skipped,
+                    });
                 }
                 Order::Dispatch { lane, cursor, through, chain } => {
                     self.dispatch(lane, cursor, through, chain, ctx);
                 }
                 Order::Pass { lane, cursor, through, chain } => {
-                    let attempt = self.attempt(lane, cursor, through, chain, 0, ctx);
+                    let skipped = (0, through.since(cursor));
+                    let attempt = self.attempt(lane, cursor, through, chain, skipped, ctx);
                     let attempts = attempt.into_iter().collect();
                     let (handler, dead) = ("".into(), Vec::new());
                     let record = Record { handler, attempts, file: None, dead, reply: None };
@@ -64,7 +73,8 @@ impl Session {
         ctx: &mut Context<Self>,
     ) {
         let handled = through.since(cursor);
-        let Some(mut attempt) = self.attempt(lane, cursor, through, chain, handled, ctx) else {
+        let Some(mut attempt) = self.attempt(lane, cursor, through, chain, (handled, 0), ctx)
+        else {
             return;
         };
         let queue = self.queues.entry(lane).or_default();
@@ -86,14 +96,14 @@ impl Session {
         from: Number,
         through: Number,
         chain: Chain,
-        handled: u64,
+        (handled, skipped): (u64, u64),
         ctx: &mut Context<Self>,
     ) -> Option<Attempt> {
         let hello = self.client.as_ref()?;
         let fence = Fence { spool: hello.spool, opened: hello.opened, nonce: hello.nonce };
         Some(Attempt {
             target: self.inbox.target(lane)?.clone(),
-            mark: Mark { fence, lane, from, through, chain, handled },
+            mark: Mark { fence, lane, from, through, chain, handled, skipped },
             runs: Vec::new(),
             permit: Vec::new(),
             origin: Origin {
@@ -126,7 +136,7 @@ impl Handler<Acquired> for Session {
                 let start = || Some(Chain::start(self.inbox.target(lane)?, lane));
                 let fresh = found.cursor == Number::NONE;
                 let chain = found.chain.or_else(|| if fresh { start() } else { None });
-                self.inbox.acquired(lane, found.cursor, chain);
+                self.inbox.acquired(lane, found.cursor, chain, found.skipped);
                 self.act(ctx);
             }
             Err(error) => self.leave(&format!("the ledger did not answer: {error}"), ctx),

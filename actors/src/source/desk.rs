@@ -145,5 +145,5 @@ pub(super) fn line_meta<'a>(
     headers: &'a BTreeMap<String, String>,
 ) -> Meta<'a> {
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Meta { content_type, headers, traceparent: None }
+    Meta { content_type, headers, traceparent: None, ttl_ms: None }
 }

@@ -53,7 +53,8 @@ struct Receiving {
     dispatched: Option<Arrival>,
     waiting: VecDeque<Arrival>,
     held_bytes: u64,
-    handled_of_skipped: u64,
+    /// Numbers passed by skips without having been handled, since the ledger knows the lane.
+    skipped: u64,
 }
 
 /// The receiver's side of all lanes of one session.
@@ -100,7 +101,7 @@ impl Inbox {
             dispatched: None,
             waiting: VecDeque::new(),
             held_bytes: 0,
-            handled_of_skipped: 0,
+            skipped: 0,
         };
         let receiving = self.lanes.entry(lane).or_insert_with(fresh);
         if receiving.target != asked.target {
@@ -114,7 +115,7 @@ impl Inbox {
     }
 
     /// The lane's lease is ours and the ledger's cursor known.
-    pub fn acquired(&mut self, lane: Lane, cursor: Number, chain: Option<Chain>) {
+    pub fn acquired(&mut self, lane: Lane, cursor: Number, chain: Option<Chain>, skipped: u64) {
         let Some(receiving) = self.lanes.get_mut(&lane) else { return };
         if receiving.phase != Phase::Acquiring {
             return;
@@ -123,8 +124,9 @@ impl Inbox {
         receiving.cursor = cursor;
         receiving.received_through = cursor;
         receiving.chain = chain;
+        receiving.skipped = skipped;
         let generation = receiving.generation;
-        self.orders.push_back(Order::Opened { lane, generation, cursor, chain });
+        self.orders.push_back(Order::Opened { lane, generation, cursor, chain, skipped });
     }
 
     /// Something arrived. `chain_at` gives its chain at a number before or within it.
@@ -148,11 +150,6 @@ impl Inbox {
             return Err(Violation::NotOpen { lane });
         }
         let received = receiving.received_through;
-        if arrival.skipped {
-            let passed = received.min(arrival.through);
-            let handled = passed.since(arrival.first.before());
-            receiving.handled_of_skipped = receiving.handled_of_skipped.saturating_add(handled);
-        }
         if arrival.through <= received {
             return Ok(Admission::Ignored);
         }
@@ -160,12 +157,13 @@ impl Inbox {
             let (expected, found) = (received.next(), arrival.first);
             return Err(Violation::Gap { lane, expected, found });
         }
-        // A skip has no chain within: one that overlaps the cursor is believed for the rest, which the
-        // chain of whatever follows confirms.
-        let overlaps = arrival.skipped && arrival.first <= received;
+        // A skip has no chain within, and none before it where that was destroyed: one that does not
+        // know is believed, because no packet is lost by it, and the chain of whatever follows must
+        // go on from its end.
+        let found = chain_at(received);
         if let Some(expected) = receiving.chain
-            && !overlaps
-            && chain_at(received) != Some(expected)
+            && found != Some(expected)
+            && (found.is_some() || !arrival.skipped)
         {
             return Err(Violation::History { lane, first: received.next(), expected });
         }
@@ -185,7 +183,11 @@ impl Inbox {
     /// The outcome of everything up to `through` is durable.
     pub fn settled(&mut self, lane: Lane, through: Number) {
         let Some(receiving) = self.lanes.get_mut(&lane) else { return };
+        let passed = through.since(receiving.cursor);
         receiving.cursor = receiving.cursor.max(through);
+        if receiving.dispatched.is_some_and(|dispatched| dispatched.skipped) {
+            receiving.skipped = receiving.skipped.saturating_add(passed);
+        }
         if let Some(dispatched) = receiving.dispatched
             && dispatched.through <= through
         {
@@ -193,8 +195,7 @@ impl Inbox {
             receiving.held_bytes = receiving.held_bytes.saturating_sub(dispatched.bytes);
         }
         if receiving.phase == Phase::Open || receiving.phase == Phase::Paused {
-            let handled_of_skipped = std::mem::take(&mut receiving.handled_of_skipped);
-            let ack = Ack { lane, through: receiving.cursor, handled_of_skipped };
+            let ack = Ack { lane, through: receiving.cursor, skipped: receiving.skipped };
             self.orders.push_back(Order::Ack(ack));
         }
         self.acquire(lane);

@@ -24,6 +24,8 @@ pub enum Order {
         cursor: Number,
         /// The chain there, if the ledger knows the lane.
         chain: Option<Chain>,
+        /// How many numbers were passed by skips without having been handled.
+        skipped: u64,
     },
     /// Hand the packets up to `through` to the router; report `Inbox::settled` or
     /// `Inbox::failed`.

@@ -13,7 +13,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::chain::Chain;
-use crate::frame::LaneOpened;
+use crate::frame::{Ack, LaneOpened};
 use crate::id::{Lane, Number};
 use crate::time::Millis;
 use crate::window::Window;
@@ -24,7 +24,7 @@ pub use order::{Order, Violation};
 enum Phase {
     Closed,
     Opening,
-    Proving { cursor: Number, window_bytes: u64 },
+    Proving { cursor: Number, window_bytes: u64, skipped: u64 },
     Open,
     Loading,
     Paused,
@@ -57,7 +57,7 @@ pub struct Outbox {
     to_open: VecDeque<Lane>,
     ready: VecDeque<Lane>,
     resume: BTreeSet<(Millis, Lane)>,
-    drops: VecDeque<(Lane, Number)>,
+    drops: VecDeque<(Lane, Number, u64)>,
     proofs: VecDeque<(Lane, Option<Chain>)>,
 }
 
@@ -117,7 +117,7 @@ impl Outbox {
     /// When the answer cannot be right. A cursor *ahead* of this client is no violation but another
     /// history: it is asked for as a proof, which fails.
     pub fn lane_opened(&mut self, answer: &LaneOpened) -> Result<(), Violation> {
-        let LaneOpened { lane, cursor, chain, window_bytes, .. } = *answer;
+        let LaneOpened { lane, cursor, chain, window_bytes, skipped, .. } = *answer;
         let sending = self.lanes.get_mut(&lane).ok_or(Violation::UnknownLane { lane })?;
         if answer.generation != sending.generation || sending.phase != Phase::Opening {
             return Ok(());
@@ -127,9 +127,9 @@ impl Outbox {
         }
         if chain.is_none() && cursor == sending.acked_through {
             // The ledger knows no history, and begins with what this client still holds.
-            self.open(lane, cursor, window_bytes);
+            self.open(lane, cursor, window_bytes, skipped);
         } else {
-            sending.phase = Phase::Proving { cursor, window_bytes };
+            sending.phase = Phase::Proving { cursor, window_bytes, skipped };
             self.proofs.push_back((lane, chain));
         }
         Ok(())
@@ -138,14 +138,14 @@ impl Outbox {
     /// The store confirmed the ledger's chain.
     pub fn proven(&mut self, lane: Lane, generation: u32) {
         let Some(sending) = self.lanes.get(&lane) else { return };
-        if let Phase::Proving { cursor, window_bytes } = sending.phase
+        if let Phase::Proving { cursor, window_bytes, skipped } = sending.phase
             && generation == sending.generation
         {
-            self.open(lane, cursor, window_bytes);
+            self.open(lane, cursor, window_bytes, skipped);
         }
     }
 
-    /// A run up to `through` went out.
+    /// A run or a skip up to `through` went out.
     pub fn sent(&mut self, lane: Lane, through: Number, bytes: u64) {
         let Some(sending) = self.lanes.get_mut(&lane) else { return };
         debug_assert!(through > sending.sent_through && through <= sending.stored_through);
@@ -176,11 +176,12 @@ impl Outbox {
         }
     }
 
-    /// The server acknowledged a lane up to `through`.
+    /// The server acknowledged a lane.
     ///
     /// # Errors
     /// When that was never sent on this connection.
-    pub fn acked(&mut self, lane: Lane, through: Number) -> Result<(), Violation> {
+    pub fn acked(&mut self, ack: &Ack) -> Result<(), Violation> {
+        let Ack { lane, through, skipped } = *ack;
         let sending = self.lanes.get_mut(&lane).ok_or(Violation::UnknownLane { lane })?;
         let sent = sending.ackable_through;
         if through > sent {
@@ -197,7 +198,7 @@ impl Outbox {
         }
         if through > sending.acked_through {
             sending.acked_through = through;
-            self.drops.push_back((lane, through));
+            self.drops.push_back((lane, through, skipped));
         }
         self.wake(lane);
         Ok(())
@@ -228,8 +229,8 @@ impl Outbox {
 
     /// The next thing to do while the socket takes no more packets: everything but [`Order::Send`].
     pub fn poll_all_but_send(&mut self, now: Millis) -> Option<Order> {
-        if let Some((lane, through)) = self.drops.pop_front() {
-            return Some(Order::Drop { lane, through });
+        if let Some((lane, through, skipped)) = self.drops.pop_front() {
+            return Some(Order::Drop { lane, through, skipped });
         }
         if let Some(order) = self.poll_proof() {
             return Some(order);
@@ -321,7 +322,7 @@ impl Outbox {
         None
     }
 
-    fn open(&mut self, lane: Lane, cursor: Number, window_bytes: u64) {
+    fn open(&mut self, lane: Lane, cursor: Number, window_bytes: u64, skipped: u64) {
         let Some(sending) = self.lanes.get_mut(&lane) else { return };
         let window = if sending.was_paused { Window::ramping } else { Window::new };
         sending.phase = Phase::Open;
@@ -330,7 +331,7 @@ impl Outbox {
         sending.ackable_through = sending.ackable_through.max(cursor);
         if cursor > sending.acked_through {
             sending.acked_through = cursor;
-            self.drops.push_back((lane, cursor));
+            self.drops.push_back((lane, cursor, skipped));
         }
         self.wake(lane);
     }

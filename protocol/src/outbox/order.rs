@@ -17,8 +17,8 @@ pub enum Order {
         /// The lowest number never assigned.
         next: Number,
     },
-    /// Ask the store whether the lane's chain at `cursor` is `chain`; where the ledger knows none, it
-    /// is not. Report `Outbox::proven`, or give up this connection and re-key.
+    /// Ask the store what it holds of the lane's chain at `cursor`, and whether that proves the
+    /// ledger's (`Held::proves`). Report `Outbox::proven`, or give up this connection and re-key.
     Prove {
         /// The lane.
         lane: Lane,
@@ -29,7 +29,7 @@ pub enum Order {
         /// The ledger's chain there.
         chain: Option<Chain>,
     },
-    /// Send one run that begins at `from`, and report `Outbox::sent`; or, when it has to be read
+    /// Send one run or skip that begins at `from`, and report `Outbox::sent`; or, when it has to be read
     /// first, `Outbox::loading` and then `Outbox::loaded`.
     Send {
         /// The lane.
@@ -47,6 +47,10 @@ pub enum Order {
         lane: Lane,
         /// The last packet.
         through: Number,
+        /// How many numbers the server has passed by skips without handling them, over the lane's
+        /// life: it says what became of packets that may have been on their way when their
+        /// tombstone was written (R8).
+        skipped: u64,
     },
 }
 

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use paquebot_protocol::batch::Batch;
-use paquebot_protocol::frame::{OpenLane, Pause, RefuseRun, Skip, SkipReason};
+use paquebot_protocol::frame::{OpenLane, Pause, RefuseRun, SKIP_BYTES, Skip, SkipReason};
 use paquebot_protocol::outbox::{Order, Outbox};
 use paquebot_protocol::run::RunBuilder;
 use paquebot_protocol::{
-    Chain, Control, Frame, Lane, Millis, Number, Origin, Packet, Run, SpoolId, TargetId,
+    Chain, Control, Frame, Held, Lane, Millis, Number, Origin, Packet, Run, SpoolId, TargetId,
 };
 
+use super::Options;
 use super::packets::target_of;
-use super::{Options, SKIP_BYTES};
 
 /// How many runs are at hand after one read.
 const RUNS_PER_READ: usize = 2;
@@ -118,6 +118,7 @@ impl Spool {
                 let chain_after = stored.chain_at(*through).expect("the chain after");
                 let reason = SkipReason::Expired;
                 let (first, through) = (from, *through);
+                let chain = Some(chain);
                 let skip = Skip { lane, generation, first, through, chain, chain_after, reason };
                 Frame::Control(Control::Skip(skip))
             }
@@ -205,7 +206,7 @@ impl Client {
             }
             Control::Ack(acks) => {
                 for ack in acks {
-                    self.outbox.acked(ack.lane, ack.through).expect("an honest ack");
+                    self.outbox.acked(&ack).expect("an honest ack");
                     let flying = self.in_flight.entry(ack.lane).or_default();
                     flying.retain(|(through, _)| *through > ack.through);
                 }
@@ -238,7 +239,7 @@ impl Client {
         let next = if is_full { Outbox::poll_all_but_send } else { Outbox::poll };
         while let Some(order) = next(&mut self.outbox, now) {
             match order {
-                Order::Drop { lane, through } => drops.push((lane, through)),
+                Order::Drop { lane, through, .. } => drops.push((lane, through)),
                 Order::Prove { lane, generation, cursor, chain } => {
                     self.tasks.push_back(Task::Prove { lane, generation, cursor, chain });
                 }
@@ -311,8 +312,7 @@ impl Client {
             }
             Some(Task::Prove { lane, generation, cursor, chain }) => {
                 let ours = self.spool.lanes.get(&lane).and_then(|stored| stored.chain_at(cursor));
-                // A ledger that knows no chain there proves nothing.
-                if ours.is_some() && ours == chain {
+                if ours.map_or(Held::Unknown, Held::Chain).proves(chain) {
                     self.outbox.proven(lane, generation);
                 } else {
                     return self.opened.get(&lane) != Some(&generation);

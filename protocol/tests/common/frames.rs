@@ -132,14 +132,16 @@ fn open_lane() -> impl Strategy<Value = OpenLane> {
 
 fn lane_opened() -> impl Strategy<Value = LaneOpened> {
     let dead = vec(number(), 0..5);
-    (lane(), any::<u32>(), number(), option::of(chain()), any::<u64>(), dead).prop_map(
-        |(lane, generation, cursor, chain, window_bytes, dead)| LaneOpened {
+    let counts = (any::<u64>(), any::<u64>());
+    (lane(), any::<u32>(), number(), option::of(chain()), counts, dead).prop_map(
+        |(lane, generation, cursor, chain, (window_bytes, skipped), dead)| LaneOpened {
             lane,
             generation,
             cursor,
             chain,
             window_bytes,
             dead,
+            skipped,
         },
     )
 }
@@ -152,7 +154,7 @@ fn skip() -> impl Strategy<Value = Skip> {
         SkipReason::Damaged,
         SkipReason::Refused,
     ]);
-    (lane(), any::<u32>(), number(), number(), chain(), chain(), reason).prop_map(
+    (lane(), any::<u32>(), number(), number(), option::of(chain()), chain(), reason).prop_map(
         |(lane, generation, first, through, chain, chain_after, reason)| Skip {
             lane,
             generation,
@@ -166,10 +168,10 @@ fn skip() -> impl Strategy<Value = Skip> {
 }
 
 fn ack() -> impl Strategy<Value = Ack> {
-    (lane(), number(), any::<u64>()).prop_map(|(lane, through, handled_of_skipped)| Ack {
+    (lane(), number(), any::<u64>()).prop_map(|(lane, through, skipped)| Ack {
         lane,
         through,
-        handled_of_skipped,
+        skipped,
     })
 }
 
@@ -222,11 +224,12 @@ fn controls(lane: Lane, generation: u32) -> [(&'static str, Control); 14] {
     let target = "orders.eu".parse().expect("a target id");
     let open = OpenLane { lane, generation, target, first: Number(300), next: Number(302) };
     let (cursor, window_bytes, dead) = (number, 1_048_576, vec![Number(298)]);
-    let opened = LaneOpened { lane, generation, cursor, chain: Some(chain), window_bytes, dead };
+    let chain = Some(chain);
+    let opened = LaneOpened { lane, generation, cursor, chain, window_bytes, dead, skipped: 4 };
     let (first, through, chain_after) = (Number(300), Number(310), Chain(7));
     let reason = SkipReason::Expired;
     let skip = Skip { lane, generation, first, through, chain, chain_after, reason };
-    let ack = Ack { lane, through: Number(302), handled_of_skipped: 0 };
+    let ack = Ack { lane, through: Number(302), skipped: 4 };
     let dead = Dead { lane, numbers: vec![number], reason: "no such order".into() };
     let refuse = RefuseRun { lane, generation, first, through, code: RefuseRunCode::TooLarge };
     let pause = Pause { lane, generation, retry_after_ms: 5_000, reason: "down".into() };

@@ -39,9 +39,6 @@ pub(crate) fn seeds_in(file: &'static str, times: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence, cases: usual.cases.saturating_mul(times), ..usual }
 }
 
-/// What a skip counts as in a window, on both sides.
-pub(crate) const SKIP_BYTES: u64 = 64;
-
 /// What a pair is made with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {

@@ -21,12 +21,14 @@ pub(crate) struct OwnedPacket {
     pub(crate) content_type: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) traceparent: Option<String>,
+    pub(crate) ttl_ms: Option<u64>,
 }
 
 impl OwnedPacket {
     pub(crate) fn bare(data: Vec<u8>) -> Self {
         let (content_type, headers, traceparent) = (None, BTreeMap::new(), None);
-        Self { created_ms: 1_700_000_000_000, data, content_type, headers, traceparent }
+        let (created_ms, ttl_ms) = (1_700_000_000_000, None);
+        Self { created_ms, data, content_type, headers, traceparent, ttl_ms }
     }
 
     pub(crate) fn as_packet(&self) -> Packet<'_> {
@@ -35,6 +37,7 @@ impl OwnedPacket {
             content_type: self.content_type.as_deref(),
             headers: headers.collect(),
             traceparent: self.traceparent.as_deref(),
+            ttl_ms: self.ttl_ms,
         };
         Packet { created_ms: self.created_ms, data: &self.data, meta }
     }
@@ -77,14 +80,17 @@ impl Start {
 pub(crate) fn packet() -> impl Strategy<Value = OwnedPacket> {
     let text = || "[ -~]{0,12}";
     let headers = btree_map(text(), text(), 0..3);
-    (any::<u64>(), vec(any::<u8>(), 0..40), option::of(text()), headers, option::of(text()))
-        .prop_map(|(created_ms, data, content_type, headers, traceparent)| OwnedPacket {
+    let meta = (option::of(text()), headers, option::of(text()), option::of(any::<u64>()));
+    (any::<u64>(), vec(any::<u8>(), 0..40), meta).prop_map(
+        |(created_ms, data, (content_type, headers, traceparent, ttl_ms))| OwnedPacket {
             created_ms,
             data,
             content_type,
             headers,
             traceparent,
-        })
+            ttl_ms,
+        },
+    )
 }
 
 /// One packet or several.

@@ -1,6 +1,6 @@
 //! An outbox with its orders taken down, and a server that says what a test wants it to say.
 
-use paquebot_protocol::frame::LaneOpened;
+use paquebot_protocol::frame::{Ack, LaneOpened};
 use paquebot_protocol::outbox::{Order, Outbox};
 use paquebot_protocol::{Chain, Lane, Millis, Number};
 
@@ -56,7 +56,7 @@ impl Sender {
 
 pub(crate) fn opened(lane: Lane, generation: u32, cursor: u64, chain: Option<Chain>) -> LaneOpened {
     let (cursor, window_bytes, dead) = (Number(cursor), ROOMY, Vec::new());
-    LaneOpened { lane, generation, cursor, chain, window_bytes, dead }
+    LaneOpened { lane, generation, cursor, chain, window_bytes, dead, skipped: 0 }
 }
 
 pub(crate) fn send(lane: Lane, generation: u32, from: u64) -> Order {
@@ -65,4 +65,8 @@ pub(crate) fn send(lane: Lane, generation: u32, from: u64) -> Order {
 
 pub(crate) fn open(lane: Lane, generation: u32, first: u64) -> Order {
     Order::Open { lane, generation, first: Number(first), next: Number(11) }
+}
+
+pub(crate) fn ack(lane: Lane, through: Number) -> Ack {
+    Ack { lane, through, skipped: 0 }
 }

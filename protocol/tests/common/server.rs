@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{LaneOpened, Pause, RefuseRun, RefuseRunCode};
+use paquebot_protocol::frame::{LaneOpened, Pause, RefuseRun, RefuseRunCode, SKIP_BYTES};
 use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order};
 use paquebot_protocol::lease::{Leases, SessionId};
 use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run, SpoolId};
 
+use super::Options;
 use super::ledger::{Effect, Handler, Ledger, Mood};
-use super::{Options, SKIP_BYTES};
 
 #[derive(Debug)]
 struct Session {
@@ -133,7 +133,8 @@ impl Server {
                         (skip.first, skip.through, skip.chain_after);
                     let bytes = SKIP_BYTES;
                     let arrival = Arrival { first, through, chain_after, bytes, skipped: true };
-                    let chain_at = |number| (number == first.before()).then_some(skip.chain);
+                    let chain_at =
+                        |number| (number == first.before()).then_some(skip.chain).flatten();
                     let taken =
                         session.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
                     taken.expect("an honest skip");
@@ -220,7 +221,7 @@ impl Server {
     ) -> Option<(SessionId, Vec<Control>)> {
         let (cursor, chain) = self.ledger.look_up(key, first);
         let session = self.sessions.get_mut(&id).filter(|session| !session.closing)?;
-        session.inbox.acquired(key.lane, cursor, chain);
+        session.inbox.acquired(key.lane, cursor, chain, 0);
         Some((id, self.act(id, Vec::new())))
     }
 
@@ -268,10 +269,17 @@ impl Server {
                         self.waiting.insert((key, id), first);
                     }
                 }
-                Order::Opened { lane, generation, cursor, chain } => {
+                Order::Opened { lane, generation, cursor, chain, skipped } => {
                     let (window_bytes, dead) = (self.options.window_bytes, Vec::new());
-                    let open = LaneOpened { lane, generation, cursor, chain, window_bytes, dead };
-                    opened.push(open);
+                    opened.push(LaneOpened {
+                        lane,
+                        generation,
+                        cursor,
+                        chain,
+                        window_bytes,
+                        dead,
+                        skipped,
+                    });
                 }
                 Order::Dispatch { lane, cursor, through, chain } => {
                     let key = LaneKey { spool, lane };

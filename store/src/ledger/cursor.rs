@@ -17,6 +17,8 @@ pub(super) struct Cursor {
     pub(super) chain: Option<Chain>,
     /// How many numbers it jumped over, since the lane became known.
     pub(super) elsewhere: u64,
+    /// How many numbers it passed by skips that had not been handled, since then.
+    pub(super) skipped: u64,
 }
 
 impl Sheet<'_> {
@@ -30,7 +32,7 @@ impl Sheet<'_> {
         let jumped = first.before().since(cursor.at);
         if jumped > 0 {
             let elsewhere = cursor.elsewhere.saturating_add(jumped);
-            cursor = Cursor { at: first.before(), chain: None, elsewhere };
+            cursor = Cursor { at: first.before(), chain: None, elsewhere, ..cursor };
             self.put_cursor(key, cursor)?;
         }
         let mut dead = self.dead.numbers(key, first, cursor.at)?;
@@ -41,22 +43,23 @@ impl Sheet<'_> {
         let staged: Vec<_> = staged.map(|(.., number)| Number(*number)).collect();
         dead.extend(staged);
         dead.sort_unstable();
-        Ok(Ok(CursorAt { cursor: cursor.at, chain: cursor.chain, dead, jumped }))
+        let Cursor { at, chain, skipped, .. } = cursor;
+        Ok(Ok(CursorAt { cursor: at, chain, dead, jumped, skipped }))
     }
 
     /// A lane's row; a lane without one is at its beginning.
     pub(super) fn cursor_row(&self, key: LaneKey) -> Result<Cursor, Fault> {
         let row = self.cursors.get((number_of(key.spool), key.lane.0))?;
         Ok(row.map_or_else(Cursor::default, |row| {
-            let (at, chain, elsewhere) = row.value();
-            Cursor { at: Number(at), chain: chain.map(Chain), elsewhere }
+            let (at, chain, elsewhere, skipped) = row.value();
+            Cursor { at: Number(at), chain: chain.map(Chain), elsewhere, skipped }
         }))
     }
 
     /// Moves a cursor.
     pub(super) fn put_cursor(&mut self, key: LaneKey, cursor: Cursor) -> Result<(), Fault> {
-        let Cursor { at, chain, elsewhere } = cursor;
-        let row = (at.0, chain.map(|chain| chain.0), elsewhere);
+        let Cursor { at, chain, elsewhere, skipped } = cursor;
+        let row = (at.0, chain.map(|chain| chain.0), elsewhere, skipped);
         self.cursors.insert((number_of(key.spool), key.lane.0), row)?;
         self.wrote = true;
         Ok(())

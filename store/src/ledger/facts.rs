@@ -40,6 +40,8 @@ pub struct CursorAt {
     pub dead: Vec<Number>,
     /// How many numbers this question made the cursor jump over: they had their outcome elsewhere.
     pub jumped: u64,
+    /// How many numbers were passed by skips without having been handled, since the lane is known.
+    pub skipped: u64,
 }
 
 /// What a ledger writes down in one transaction: all of it, or nothing.
@@ -71,6 +73,8 @@ pub struct Mark {
     pub chain: Chain,
     /// How many packets on the way were handled.
     pub handled: u64,
+    /// How many on the way will never come, as their client declared.
+    pub skipped: u64,
 }
 
 /// A file as the system knows it, whatever its name.

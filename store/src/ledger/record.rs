@@ -54,7 +54,7 @@ impl Sheet<'_> {
         mark: Mark,
         cursors: &mut BTreeMap<LaneKey, Cursor>,
     ) -> Result<Result<ClientId, RecordError>, Fault> {
-        let Mark { fence, lane, from, through, chain, .. } = mark;
+        let Mark { fence, lane, from, through, chain, skipped, .. } = mark;
         let latest = self.spool(fence.spool)?;
         let latest = latest.filter(|on| (on.opened, on.nonce) == (fence.opened, fence.nonce));
         let Some(spool) = latest else {
@@ -68,7 +68,8 @@ impl Sheet<'_> {
         if cursor.at != from || through < from {
             return Ok(Err(RecordError::Moved { key, expected: from, found: cursor.at }));
         }
-        cursors.insert(key, Cursor { at: through, chain: Some(chain), ..cursor });
+        let skipped = cursor.skipped.saturating_add(skipped);
+        cursors.insert(key, Cursor { at: through, chain: Some(chain), skipped, ..cursor });
         Ok(Ok(spool.client))
     }
 

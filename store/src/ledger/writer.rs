@@ -20,7 +20,7 @@ use crate::disk::DirLock;
 use crate::error::{LedgerError, RecordError};
 use crate::fault::Fault;
 use crate::reply::{Closed, Promise};
-use crate::schema::{self, FileRow};
+use crate::schema::{self, CursorRow, FileRow};
 
 /// Orders that one transaction takes: enough for full speed.
 const ORDERS_MAX: usize = 4096;
@@ -96,7 +96,7 @@ pub(super) struct Writer {
 /// The tables of one transaction, and what it has yet to do.
 pub(super) struct Sheet<'t> {
     pub(super) spools: Table<'t, u128, &'static [u8]>,
-    pub(super) cursors: Table<'t, (u128, u64), (u64, Option<u64>, u64)>,
+    pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
     pub(super) files: Table<'t, (u64, u64), &'static [u8]>,
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     pub(super) dead: &'t DeadLetters,

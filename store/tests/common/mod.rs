@@ -218,7 +218,8 @@ pub fn key(fence: Fence, lane: u64) -> LaneKey {
 pub fn mark(fence: Fence, lane: u64, from: u64, through: u64) -> Mark {
     let chain = Chain(through * 1000 + lane);
     let handled = through - from;
-    Mark { fence, lane: Lane(lane), from: Number(from), through: Number(through), chain, handled }
+    let (lane, from, through) = (Lane(lane), Number(from), Number(through));
+    Mark { fence, lane, from, through, chain, handled, skipped: 0 }
 }
 
 /// A ledger on a disk in memory.
