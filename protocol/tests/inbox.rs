@@ -129,7 +129,24 @@ fn a_skip_is_passed_alone_and_in_its_place() {
     let pass = Order::Pass { lane: LANE, cursor, through, chain: after };
     assert_eq!(receiver.orders(), [ack(3), pass]);
     receiver.inbox.settled(LANE, Number(5));
-    assert_eq!(receiver.orders(), [ack(5), dispatch(5, 7)]);
+    let acked =
+        |through, skipped| Order::Ack(Ack { lane: LANE, through: Number(through), skipped });
+    assert_eq!(receiver.orders(), [acked(5, 2), dispatch(5, 7)]);
+    receiver.inbox.settled(LANE, Number(7));
+    assert_eq!(receiver.orders(), [acked(7, 2)]);
+}
+
+#[test]
+fn of_a_skip_counts_what_was_not_handled_before_it_came() {
+    let mut receiver = Receiver::open_after(0);
+    receiver.run(1, 3).expect("a run");
+    receiver.hear(1, skip(2, 5)).expect("a skip over packets that are with the handler");
+    receiver.inbox.settled(LANE, Number(3));
+    receiver.inbox.settled(LANE, Number(5));
+    let acks = receiver.orders().into_iter().filter(|order| matches!(order, Order::Ack(_)));
+    let acked =
+        |through, skipped| Order::Ack(Ack { lane: LANE, through: Number(through), skipped });
+    assert_eq!(acks.collect::<Vec<_>>(), [acked(3, 0), acked(5, 2)]);
 }
 
 #[test]
