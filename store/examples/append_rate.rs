@@ -57,7 +57,7 @@ fn measure(per_commit: usize, acknowledge: bool, length: Duration) {
         packets += stored.count;
         let through = (stored.first.0 + stored.count).saturating_sub(BEHIND + 1);
         if acknowledge {
-            spool.drop_through(stored.lane, Number(through), 0);
+            spool.drop_through(stored.lane, Number(through), 0, 0);
         }
     }
     let elapsed = begun.elapsed().as_secs_f64();

@@ -36,6 +36,6 @@ pub use ledger::{
 };
 pub use reply::Reply;
 pub use spool::{
-    Append, Committed, Identity, LaneState, LaneTotals, OnCommit, Opened, Spool, SpoolOptions,
-    SpoolStatus, Stored, StoredRun,
+    Append, Committed, Identity, LaneState, LaneTotals, OnCommit, Opened, Reading, Spool,
+    SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone,
 };

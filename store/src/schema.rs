@@ -8,14 +8,15 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`] | as long as the spool; copied at rotation |
+//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock` | as long as the spool; copied at rotation |
 //! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
-//! | `runs` | lane, **last** number | the run | until its last packet is acknowledged |
-//! | `tombstones` | lane, through | (none is written yet) | until it is acknowledged |
+//! | `runs` | lane, **last** number | envelope and run | until its last packet is acknowledged |
+//! | `tombstones` | lane, last number | [`TombstoneRow`] | until it is acknowledged |
 //! | `manifest` | segment, lane, first | last, bytes of runs | until acknowledged, or moved |
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
-//! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on.
+//! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
+//! tombstone wins over what a run holds of its numbers.
 //! A **sealed** segment has the same tables; only its `runs` count, and of those only what the
 //! active segment's `manifest` names.
 //!
@@ -37,7 +38,8 @@
 //! | `dead` | spool of the session, lane, number | [`DeadRow`] | until replayed or discarded |
 //! | `totals` | `dead` | how many there are, bytes of their records | as long as the ledger |
 
-use paquebot_protocol::{Chain, ClientId, Number, SpoolId, TargetId};
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Chain, ClientId, Millis, Number, SpoolId, TargetId};
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,8 @@ pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta
 pub(crate) const META_FORMAT: &str = "format";
 /// The key of the [`SpoolRow`].
 pub(crate) const META_SPOOL: &str = "spool";
+/// The key of the spool's clock.
+pub(crate) const META_CLOCK: &str = "clock";
 /// The key of a ledger's id.
 pub(crate) const META_LEDGER: &str = "ledger";
 
@@ -102,6 +106,19 @@ pub(crate) struct LaneRow {
     pub(crate) chain: Chain,
     /// Dead-lettered, damaged, purged, evicted, expired.
     pub(crate) totals: [u64; 5],
+    /// What the ledger last said of how many numbers it skipped.
+    pub(crate) skipped: u64,
+    /// When packets at its head may outlive their time, by the spool's clock.
+    pub(crate) expires: Option<Millis>,
+}
+
+/// A tombstone, without what its key says.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct TombstoneRow {
+    pub(crate) first: Number,
+    pub(crate) chain: Option<Chain>,
+    pub(crate) chain_after: Chain,
+    pub(crate) reason: SkipReason,
 }
 
 /// A spool as a ledger knows it.

@@ -69,7 +69,7 @@ fn work(rig: &SpoolRig) -> Told {
             }
             if at != 1 {
                 let through = (before + count).saturating_sub(round % 3 * count);
-                rig.spool.drop_through(lane, Number(through), 0);
+                rig.spool.drop_through(lane, Number(through), 0, 0);
                 told.dropped.insert(lane, through);
             }
         }

@@ -49,7 +49,7 @@ fn while_no_segment_can_be_made_it_refuses_and_goes_on_reading() {
     assert_eq!(rig.packets(lane, 1).len(), 100);
     assert_eq!(rig.chain_at(lane, 100), chain);
     assert_eq!(rig.chain_at(lane, 101), None);
-    rig.spool.drop_through(lane, Number(60), 0);
+    rig.spool.drop_through(lane, Number(60), 0, 0);
     rig.disk.plan(Plan::Work);
     until("it goes on", || rig.spool.status().failed.is_none());
     rig.append("orders.new", &data(100, 1, 1_000)).unwrap();
@@ -62,7 +62,7 @@ fn what_a_failed_commit_dropped_is_missed_by_nobody() {
     let rig = SpoolRig::new();
     rig.append("orders.new", &data(0, 50, 1_000)).unwrap();
     let lane = rig.append("orders.new", &data(50, 50, 1_000)).unwrap().lane;
-    rig.spool.drop_through(lane, Number(50), 7);
+    rig.spool.drop_through(lane, Number(50), 7, 0);
     rig.disk.plan(Plan::Fail(1, u64::MAX));
     assert!(rig.append("orders.new", &data(900, 50, 1_000)).is_err());
     assert_eq!(rig.packets(lane, 1).len(), 50);
@@ -84,7 +84,7 @@ fn it_survives_failures_of_every_sync_and_those_after_it() {
             let sent = data(round * 30, 30, 1_000);
             if let Ok(answer) = rig.append("orders.new", &sent) {
                 stored.extend((answer.first.0..).zip(sent));
-                rig.spool.drop_through(Lane(1), Number(answer.first.0 / 2), 0);
+                rig.spool.drop_through(Lane(1), Number(answer.first.0 / 2), 0, 0);
             } else {
                 until("it goes on", || rig.spool.status().failed.is_none());
             }
@@ -115,7 +115,7 @@ fn a_segment_that_may_or_may_not_have_its_name_is_never_written_around() {
     for (at, seed) in (1..16).flat_map(|at| (0..6).map(move |seed| (at, seed))) {
         let rig = SpoolRig::open(CrashDisk::new(seed), large.clone()).unwrap();
         let lane = rig.append("orders.new", &data(0, 6_000, 1_000)).unwrap().lane;
-        rig.spool.drop_through(lane, Number(6_000), 0);
+        rig.spool.drop_through(lane, Number(6_000), 0, 0);
         rig.disk.plan(Plan::Fail(at, 2));
         let mut stored = Vec::new();
         for round in 0..3 {

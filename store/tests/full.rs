@@ -49,7 +49,7 @@ fn the_quota_is_kept_and_used() {
 fn a_full_spool_takes_packets_again_when_some_are_acknowledged() {
     let rig = small();
     let (packets, _) = fill(&rig);
-    rig.spool.drop_through(Lane(1), Number(packets / 2), 0);
+    rig.spool.drop_through(Lane(1), Number(packets / 2), 0, 0);
     // The drop has nothing to ride on but its own timer.
     let rig = {
         rig.spool.close().unwrap();

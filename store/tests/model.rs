@@ -73,7 +73,7 @@ fn step(rig: SpoolRig, model: &mut Model, action: &Action) -> SpoolRig {
                 return rig;
             };
             *dropped = (*dropped).max(stored.len() as u64 * part / 100);
-            rig.spool.drop_through(*number, Number(*dropped), 0);
+            rig.spool.drop_through(*number, Number(*dropped), 0, 0);
         }
         Action::Rekey => {
             rig.rekey().unwrap();

@@ -55,7 +55,7 @@ fn every_opening_is_counted_and_has_another_nonce() {
 fn what_became_of_packets_is_remembered() {
     let rig = SpoolRig::new();
     let lane = rig.append("orders.new", &data(0, 10, 100)).unwrap().lane;
-    rig.spool.drop_through(lane, Number(4), 3);
+    rig.spool.drop_through(lane, Number(4), 3, 0);
     rig.drop_through(lane, 6);
     let rig = rig.crash();
     let state = rig.lane(lane);

@@ -71,7 +71,7 @@ fn a_drained_spool_is_small_again_without_any_new_input() {
     let rig = SpoolRig::open(CrashDisk::new(1), large).unwrap();
     let lane = fill(&rig, "orders.new", 0, 20_000);
     assert!(rig.disk_bytes() > 20_000_000);
-    rig.spool.drop_through(lane, Number(20_000), 0);
+    rig.spool.drop_through(lane, Number(20_000), 0, 0);
     until("the files are small", || rig.disk_bytes() < 1_000_000);
     assert_eq!(rig.segments(), 1);
     until("the status says so", || rig.spool.status().file_bytes == rig.disk_bytes());
@@ -86,7 +86,7 @@ fn a_file_that_grew_is_given_up_although_a_little_always_remains() {
     until("the files are small", || {
         // One packet is always on its way.
         let stored = rig.append("orders.new", &data(0, 1, 100)).unwrap();
-        rig.spool.drop_through(lane, stored.first.before(), 0);
+        rig.spool.drop_through(lane, stored.first.before(), 0, 0);
         rig.disk_bytes() < 1_000_000
     });
     assert!(rig.lane(lane).pending_packets > 0);
@@ -100,7 +100,7 @@ fn a_steady_flow_stays_in_one_small_file() {
     let mut most = 0;
     for part in 0..400_u64 {
         let stored = rig.append("orders.new", &data(part * 500, 500, 256)).unwrap();
-        rig.spool.drop_through(stored.lane, stored.first.before(), 0);
+        rig.spool.drop_through(stored.lane, stored.first.before(), 0, 0);
         most = most.max(rig.disk_bytes());
     }
     assert!(most < 5_000_000, "{most} bytes");

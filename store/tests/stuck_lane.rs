@@ -25,7 +25,7 @@ fn flow(rig: &SpoolRig, rounds: u64) -> Vec<Vec<u8>> {
         rig.append("alarms.high", &packets).unwrap();
         stuck.extend(packets);
         let stored = rig.append("orders.new", &data(round * 500, 500, 1_000)).unwrap();
-        rig.spool.drop_through(stored.lane, stored.first.before(), 0);
+        rig.spool.drop_through(stored.lane, stored.first.before(), 0, 0);
     }
     stuck
 }

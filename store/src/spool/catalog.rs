@@ -10,6 +10,8 @@ use std::sync::Arc;
 use paquebot_protocol::{Lane, Number};
 use redb::Database;
 
+use super::facts::Tombstone;
+
 /// A stretch of a lane within one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -26,6 +28,26 @@ impl Piece {
         let left = self.last.since(acked.max(self.first.before()));
         let share = u128::from(self.bytes) * u128::from(left) / u128::from(all.max(1));
         u64::try_from(share).unwrap_or(self.bytes)
+    }
+}
+
+impl Piece {
+    /// What is left of it beside a tombstone.
+    pub(super) fn without(&self, tombstone: &Tombstone) -> impl Iterator<Item = Self> {
+        let (from, through) = (tombstone.first.before(), tombstone.last);
+        let before = (self.first, self.last.min(from));
+        let after = (self.first.max(through.next()), self.last);
+        let apart = from >= self.last || through < self.first;
+        let parts =
+            if apart { [Some((self.first, self.last)), None] } else { [Some(before), Some(after)] };
+        let whole = *self;
+        parts.into_iter().flatten().filter(|(first, last)| first <= last).map(
+            move |(first, last)| {
+                let share = u128::from(whole.bytes) * u128::from(last.since(first.before()));
+                let share = share / u128::from(whole.last.since(whole.first.before()).max(1));
+                Self { first, last, bytes: u64::try_from(share).unwrap_or(whole.bytes) }
+            },
+        )
     }
 }
 

@@ -4,35 +4,47 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::mem;
+use std::sync::Arc;
 
-use paquebot_protocol::{Lane, Run, SpoolId};
+use paquebot_protocol::retention::deadline;
+use paquebot_protocol::{Lane, Millis, Number, Run, SpoolId};
 use redb::{Table, WriteTransaction};
 
+use super::bury;
 use super::catalog::Piece;
-use super::facts::{Committed, Identity, StoredRun};
+use super::envelope::{ENVELOPE_BYTES, Envelope};
+use super::facts::{Committed, Identity, StoredRun, Tombstone};
 use super::lanes::LaneEntry;
 use super::release::Moved;
+use super::shared::KnownLane;
 use super::size;
 use super::stage::Stage;
-use super::writer::Writer;
+use super::writer::{Waived, Writer};
 use crate::clock;
 use crate::error::AppendError;
 use crate::fault::Fault;
 use crate::random;
 use crate::reply::Promise;
-use crate::schema;
+use crate::schema::{self, LaneRow};
 
-type Runs<'t> = Table<'t, (u64, u64), &'static [u8]>;
+pub(super) type Runs<'t> = Table<'t, (u64, u64), &'static [u8]>;
 
 /// What a transaction changed, to be put in place once it is durable.
 #[derive(Default)]
-struct Written {
-    lanes: BTreeMap<Lane, LaneEntry>,
+pub(super) struct Written {
+    pub(super) lanes: BTreeMap<Lane, LaneEntry>,
     /// Pieces of sealed segments that nobody needs any more.
-    done: Vec<(Lane, u64, Piece)>,
+    pub(super) done: Vec<(Lane, u64, Piece)>,
+    /// What is left of some of them.
+    pub(super) left: Vec<(Lane, u64, Piece)>,
+    /// Tombstones that are acknowledged, or have become part of another one.
+    pub(super) settled: Vec<(Lane, Number)>,
+    /// Tombstones as they stand there now, and as they were asked for.
+    pub(super) raised: Vec<(Lane, Tombstone)>,
+    pub(super) buried: Vec<(Lane, Tombstone)>,
     runs: Vec<StoredRun>,
     added: u64,
-    removed: u64,
+    pub(super) removed: u64,
 }
 
 impl Writer {
@@ -45,19 +57,26 @@ impl Writer {
             refuse(mem::take(&mut stage), &error);
             // A segment that failed meanwhile is not written to, or an older manifest might count
             // on what is removed here.
-            if self.drops.is_empty() || self.failed.is_some() {
-                return;
+            let idle = self.drops.is_empty() && self.burials.is_empty();
+            if idle || self.failed.is_some() {
+                return self.refuse_burials(&error);
             }
             // What may go goes all the same: that is what makes room.
         }
-        match self.write(&stage) {
-            Ok(written) => {
+        let now = self.clock.now();
+        match self.write(&stage, now) {
+            Ok(mut written) => {
+                let buried = mem::take(&mut written.buried);
+                if !self.clock_is_kept() {
+                    self.clock_kept = now;
+                }
                 let runs = self.put_in_place(written, stage.new_lanes());
                 let packets = stage.waiting.iter().map(|(_, stored)| stored.count).sum();
                 // Whoever waits hears first: when the connection hears, the ack may be back at once.
                 keep(stage);
-                if !runs.is_empty() {
-                    let committed = Committed { runs, packets, took: started.elapsed() };
+                self.keep_burials(&buried);
+                if !runs.is_empty() || !buried.is_empty() {
+                    let committed = Committed { runs, packets, buried, took: started.elapsed() };
                     (self.on_commit)(committed);
                 }
             }
@@ -67,22 +86,25 @@ impl Writer {
                 self.fail(fault);
                 self.adopt_drops();
                 refuse(stage, &unknown);
+                self.adopt_burials(&unknown);
                 self.heal();
             }
         }
     }
 
     /// One transaction.
-    fn write(&self, stage: &Stage) -> Result<Written, Fault> {
+    fn write(&self, stage: &Stage, now: Millis) -> Result<Written, Fault> {
         let transaction = self.active.db.begin_write()?;
         let mut written = Written::default();
         {
             let mut runs = transaction.open_table(schema::RUNS)?;
-            self.write_appends(stage, &mut runs, &mut written)?;
+            self.write_appends(stage, now, &mut runs, &mut written)?;
             self.write_moved(&mut runs, &mut written)?;
             self.write_drops(&mut runs, &mut written)?;
+            self.write_burials(&mut runs, &mut written)?;
         }
         self.write_rows(&transaction, stage, &written)?;
+        self.write_clock(&transaction)?;
         transaction.commit()?;
         Ok(written)
     }
@@ -90,6 +112,7 @@ impl Writer {
     fn write_appends(
         &self,
         stage: &Stage,
+        now: Millis,
         runs: &mut Runs<'_>,
         written: &mut Written,
     ) -> Result<(), Fault> {
@@ -101,9 +124,12 @@ impl Writer {
             let mut entry = known.unwrap_or_else(|| LaneEntry::new(lane, target.clone()));
             let (cut, chain) = staged.cut(origin);
             (entry.next, entry.chain) = (staged.next, chain);
+            let expires = staged.ttl_min_ms.map(|ttl_ms| deadline(now, ttl_ms));
+            entry.expires = [entry.expires, expires].into_iter().flatten().min();
             for run in cut {
-                written.added += insert(runs, lane, &run, &mut entry)?;
-                written.runs.push(StoredRun { lane, target: target.clone(), run });
+                let envelope = Envelope { lane, first: run.first(), stored: now, expires };
+                written.added += insert(runs, envelope, &run, &mut entry)?;
+                written.runs.push(StoredRun { lane, target: target.clone(), run, expires });
             }
             written.lanes.insert(lane, entry);
         }
@@ -118,8 +144,8 @@ impl Writer {
                 // Acknowledged meanwhile: it is gone already.
                 continue;
             }
-            for run in moved {
-                written.added += insert(runs, moving.lane, run, entry)?;
+            for (envelope, run) in moved {
+                written.added += insert(runs, *envelope, run, entry)?;
             }
             entry.sealed_bytes = entry.sealed_bytes.saturating_sub(moving.piece.bytes);
             written.done.push((moving.lane, *segment, moving.piece));
@@ -129,11 +155,15 @@ impl Writer {
 
     fn write_drops(&self, runs: &mut Runs<'_>, written: &mut Written) -> Result<(), Fault> {
         for (lane, waived) in &self.drops {
-            let Some(mut committed) = self.lanes.get(*lane).cloned() else { continue };
-            committed.acknowledge(waived.through, waived.dead_lettered);
+            // Only what was durable before can have been acknowledged.
+            let Some(stored) = self.lanes.get(*lane).map(|entry| entry.next.before()) else {
+                continue;
+            };
             let Some(entry) = self.changed(*lane, &mut written.lanes) else { continue };
-            (entry.acked, entry.totals) = (committed.acked, committed.totals);
-            written.removed += remove(runs, *lane, entry)?;
+            let waived = Waived { through: waived.through.min(stored), ..*waived };
+            let settled = entry.acknowledge(waived);
+            written.removed += remove(runs, *lane, entry, !settled.is_empty())?;
+            written.settled.extend(settled.into_iter().map(|last| (*lane, last)));
             let files = self.shared.files();
             for (segment, piece) in files.catalog.pieces_through(*lane, entry.acked) {
                 let moved = self.moved.is_some();
@@ -161,6 +191,19 @@ impl Writer {
             for (lane, segment, piece) in &written.done {
                 manifest.remove((*segment, lane.0, piece.first.0))?;
             }
+            for (lane, segment, piece) in &written.left {
+                let value = (piece.last.0, piece.bytes);
+                manifest.insert((*segment, lane.0, piece.first.0), value)?;
+            }
+        }
+        if !written.settled.is_empty() || !written.raised.is_empty() {
+            let mut tombstones = transaction.open_table(schema::TOMBSTONES)?;
+            for (lane, last) in &written.settled {
+                tombstones.remove((lane.0, last.0))?;
+            }
+            for (lane, tombstone) in &written.raised {
+                bury::insert(&mut tombstones, *lane, tombstone)?;
+            }
         }
         if stage.new_lanes() > 0 {
             let mut row = self.spool_row(self.active.number);
@@ -172,7 +215,7 @@ impl Writer {
     }
 
     /// The copy of a lane that this transaction changes.
-    fn changed<'w>(
+    pub(super) fn changed<'w>(
         &self,
         lane: Lane,
         lanes: &'w mut BTreeMap<Lane, LaneEntry>,
@@ -195,6 +238,9 @@ impl Writer {
             for (lane, _, piece) in &written.done {
                 catalog.remove_piece(*lane, piece.last);
             }
+            for (lane, segment, piece) in &written.left {
+                catalog.add_piece(*segment, *lane, *piece);
+            }
         }
         for (lane, entry) in written.lanes {
             self.put_lane(lane, entry);
@@ -212,7 +258,12 @@ impl Writer {
         entry.pending_bytes = self.pending_bytes_of(lane, &entry);
         self.pending_packets = self.pending_packets - packets + entry.pending_packets();
         self.pending_bytes = self.pending_bytes - bytes + entry.pending_bytes;
-        self.shared.lanes().insert(lane, (entry.state(lane), entry.chain));
+        let known = KnownLane {
+            state: entry.state(lane),
+            chain: entry.chain,
+            gone: Arc::clone(&entry.gone),
+        };
+        self.shared.lanes().insert(lane, known);
         self.lanes.insert(lane, entry);
     }
 
@@ -236,7 +287,11 @@ impl Writer {
         }
         let before = self.identity;
         match self.write_new_id() {
-            Ok(()) => promise.keep(Ok(self.identity)),
+            Ok(()) => {
+                // The ledger begins to count anew under the new name.
+                self.lanes.iter_mut().for_each(|(_, entry)| entry.skipped = 0);
+                promise.keep(Ok(self.identity));
+            }
             Err(fault) => {
                 self.identity = before;
                 let unknown = AppendError::Failed(fault.to_string());
@@ -255,6 +310,11 @@ impl Writer {
             let mut meta = transaction.open_table(schema::META)?;
             let row = schema::encode(&self.spool_row(self.active.number))?;
             meta.insert(schema::META_SPOOL, row.as_slice())?;
+            let mut lanes = transaction.open_table(schema::LANES)?;
+            for (lane, entry) in self.lanes.iter().filter(|(_, entry)| entry.skipped > 0) {
+                let row = LaneRow { skipped: 0, ..entry.row() };
+                lanes.insert(lane.0, schema::encode(&row)?.as_slice())?;
+            }
         }
         transaction.commit()?;
         Ok(())
@@ -262,28 +322,42 @@ impl Writer {
 }
 
 /// Adds a run to the active segment and to its lane; gives what it takes of the file.
-fn insert(runs: &mut Runs<'_>, lane: Lane, run: &Run, entry: &mut LaneEntry) -> Result<u64, Fault> {
+fn insert(
+    runs: &mut Runs<'_>,
+    envelope: Envelope,
+    run: &Run,
+    entry: &mut LaneEntry,
+) -> Result<u64, Fault> {
     let bytes = run.encoded();
-    runs.insert((lane.0, run.last().0), bytes.as_ref())?;
-    entry.add_active(Piece { first: run.first(), last: run.last(), bytes: bytes.len() as u64 });
+    let key = (envelope.lane.0, run.last().0);
+    envelope.write(bytes, runs.insert_reserve(key, ENVELOPE_BYTES + bytes.len())?.as_mut());
+    let whole = Piece { first: run.first(), last: run.last(), bytes: bytes.len() as u64 };
+    entry.add_visible(whole);
     Ok(size::stored_bytes(bytes.len()))
 }
 
 /// Removes from the active segment what the lane has acknowledged; gives what it took of the file.
-fn remove(runs: &mut Runs<'_>, lane: Lane, entry: &mut LaneEntry) -> Result<u64, Fault> {
-    let mut removed = 0;
-    for piece in entry.active.iter_mut().take_while(|piece| piece.first <= entry.acked) {
-        let range = (lane.0, piece.first.0)..=(lane.0, piece.last.min(entry.acked).0);
-        let mut bytes = 0;
-        runs.retain_in(range, |_, run| {
-            bytes += run.len() as u64;
-            removed += size::stored_bytes(run.len());
-            false
-        })?;
-        piece.bytes = piece.bytes.saturating_sub(bytes);
-        piece.first = piece.first.max(entry.acked.next());
+/// `hidden` says that it may hold runs that a tombstone hid until now.
+fn remove(
+    runs: &mut Runs<'_>,
+    lane: Lane,
+    entry: &mut LaneEntry,
+    hidden: bool,
+) -> Result<u64, Fault> {
+    let (mut removed, mut bytes, acked) = (0, 0, entry.acked);
+    if !hidden && entry.active.first().is_none_or(|piece| piece.first > acked) {
+        return Ok(0);
     }
-    let acked = entry.acked;
+    runs.retain_in((lane.0, 0)..=(lane.0, acked.0), |_, run| {
+        bytes += (run.len() - ENVELOPE_BYTES.min(run.len())) as u64;
+        removed += size::stored_bytes(run.len().saturating_sub(ENVELOPE_BYTES));
+        false
+    })?;
+    for piece in entry.active.iter_mut().take_while(|piece| piece.first <= acked) {
+        let taken = bytes.min(piece.bytes);
+        (piece.bytes, bytes) = (piece.bytes - taken, bytes - taken);
+        piece.first = piece.first.max(acked.next());
+    }
     entry.active.retain(|piece| piece.last > acked);
     Ok(removed)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use paquebot_protocol::{Lane, Number, Run, SpoolId, TargetId};
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Chain, Lane, Millis, Number, Run, SpoolId, TargetId};
 
 /// Who a spool is, in this opening (R7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +40,27 @@ pub struct LaneState {
     pub acked_through: Number,
     /// The lowest number never assigned.
     pub next: Number,
-    /// How many packets are not yet acknowledged.
+    /// How many packets are held and not yet acknowledged.
     pub pending_packets: u64,
     /// The bytes of the runs that hold them.
     pub pending_bytes: u64,
+    /// How many numbers are under tombstones and not yet acknowledged: they are among the totals,
+    /// and some may turn out to have been handled (R8).
+    pub declared: u64,
     /// What became of packets that were not handled.
     pub totals: LaneTotals,
 }
 
-/// What became of a lane's packets, since its first (R8): `acked_through` less these was handled.
+impl LaneState {
+    /// How many packets were handled, as far as is known by now.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.acked_through.0.saturating_add(self.declared).saturating_sub(self.totals.sum())
+    }
+}
+
+/// What became of a lane's packets, since its first (R8): `acked_through` less these was handled, but
+/// for those that are declared and not yet acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LaneTotals {
     /// Became dead letters.
@@ -60,6 +73,75 @@ pub struct LaneTotals {
     pub evicted: u64,
     /// Outlived their time.
     pub expired: u64,
+}
+
+impl LaneTotals {
+    /// All of them.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        let Self { dead_lettered, damaged, purged, evicted, expired } = *self;
+        [damaged, purged, evicted, expired].into_iter().fold(dead_lettered, u64::saturating_add)
+    }
+
+    /// Where packets that are gone for this reason are counted.
+    pub(super) fn of(&mut self, reason: SkipReason) -> &mut u64 {
+        match reason {
+            SkipReason::Expired => &mut self.expired,
+            SkipReason::Evicted => &mut self.evicted,
+            SkipReason::Purged => &mut self.purged,
+            SkipReason::Refused => &mut self.dead_lettered,
+            // A later version's reason: this one wrote none.
+            SkipReason::Damaged | SkipReason::Unknown => &mut self.damaged,
+        }
+    }
+}
+
+/// What stands in a lane in place of packets that will never come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The first of them.
+    pub first: Number,
+    /// The last of them.
+    pub last: Number,
+    /// The lane's chain before the first, unless it was destroyed with them.
+    pub chain: Option<Chain>,
+    /// The chain after the last.
+    pub chain_after: Chain,
+    /// Why they will not come.
+    pub reason: SkipReason,
+}
+
+impl Tombstone {
+    /// How many numbers are under it.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.last.since(self.first.before())
+    }
+}
+
+/// A part of a lane as it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stretch {
+    /// Packets.
+    Run {
+        /// The run.
+        run: Run,
+        /// When the first of them outlives its time, by the spool's clock.
+        expires: Option<Millis>,
+    },
+    /// No packets.
+    Tombstone(Tombstone),
+}
+
+impl Stretch {
+    /// The last number of it.
+    #[must_use]
+    pub fn last(&self) -> Number {
+        match self {
+            Self::Run { run, .. } => run.last(),
+            Self::Tombstone(tombstone) => tombstone.last,
+        }
+    }
 }
 
 /// Packets are durable.
@@ -75,13 +157,15 @@ pub struct Stored {
     pub count: u64,
 }
 
-/// A commit that stored packets is durable.
+/// A commit that stored packets, or declared some gone, is durable.
 #[derive(Debug)]
 pub struct Committed {
     /// The runs that it stored, in the order of their lanes' first append.
     pub runs: Vec<StoredRun>,
     /// How many packets they hold.
     pub packets: u64,
+    /// The tombstones that it put in their lanes.
+    pub buried: Vec<(Lane, Tombstone)>,
     /// How long the commit took, the cutting of runs included.
     pub took: Duration,
 }
@@ -95,6 +179,8 @@ pub struct StoredRun {
     pub target: TargetId,
     /// The run.
     pub run: Run,
+    /// When the first of its packets outlives its time, by the spool's clock.
+    pub expires: Option<Millis>,
 }
 
 /// How a spool is.

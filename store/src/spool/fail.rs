@@ -32,7 +32,7 @@ impl Writer {
         self.drops_since = None;
         for (lane, waived) in mem::take(&mut self.drops) {
             let Some(mut entry) = self.lanes.get(lane).cloned() else { continue };
-            entry.acknowledge(waived.through, waived.dead_lettered);
+            entry.acknowledge(waived);
             {
                 let catalog = &mut self.shared.files().catalog;
                 let done: Vec<_> = catalog.pieces_through(lane, entry.acked).collect();

@@ -1,11 +1,14 @@
 //! The lane table in memory: every lane as of the last commit, so that no append reads the disk.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use paquebot_protocol::{Chain, Lane, Number, TargetId};
+use paquebot_protocol::{Chain, Lane, Millis, Number, TargetId};
 
 use super::catalog::Piece;
-use super::facts::{LaneState, LaneTotals};
+use super::facts::{LaneState, LaneTotals, Tombstone};
+use super::tombstone::{Added, Tombstones};
+use super::writer::Waived;
 use crate::schema::LaneRow;
 
 /// A lane as of the last commit.
@@ -17,6 +20,12 @@ pub(super) struct LaneEntry {
     /// At `next - 1`.
     pub(super) chain: Chain,
     pub(super) totals: LaneTotals,
+    /// What the ledger last said of how many numbers it skipped.
+    pub(super) skipped: u64,
+    /// When packets at its head may outlive their time, by the spool's clock.
+    pub(super) expires: Option<Millis>,
+    /// What stands in place of packets that will never come.
+    pub(super) gone: Arc<Tombstones>,
     /// What the active segment holds of it, in order.
     pub(super) active: Vec<Piece>,
     /// The bytes of its pieces in sealed segments.
@@ -35,6 +44,9 @@ impl LaneEntry {
             acked: Number::NONE,
             chain,
             totals: LaneTotals::default(),
+            skipped: 0,
+            expires: None,
+            gone: Arc::default(),
             active: Vec::new(),
             sealed_bytes: 0,
             pending_bytes: 0,
@@ -50,6 +62,9 @@ impl LaneEntry {
             acked: row.acked,
             chain: row.chain,
             totals: LaneTotals { dead_lettered, damaged, purged, evicted, expired },
+            skipped: row.skipped,
+            expires: row.expires,
+            gone: Arc::default(),
             active: Vec::new(),
             sealed_bytes: 0,
             pending_bytes: 0,
@@ -65,12 +80,19 @@ impl LaneEntry {
             acked: self.acked,
             chain: self.chain,
             totals: [dead_lettered, damaged, purged, evicted, expired],
+            skipped: self.skipped,
+            expires: self.expires,
         }
     }
 
-    /// How many packets are not yet acknowledged.
+    /// How many packets are held and not yet acknowledged.
     pub(super) fn pending_packets(&self) -> u64 {
-        self.next.before().since(self.acked)
+        self.next.before().since(self.acked).saturating_sub(self.declared())
+    }
+
+    /// How many numbers are under tombstones and not yet acknowledged.
+    fn declared(&self) -> u64 {
+        self.gone.count_after(self.acked)
     }
 
     /// The lane for everybody.
@@ -82,17 +104,64 @@ impl LaneEntry {
             next: self.next,
             pending_packets: self.pending_packets(),
             pending_bytes: self.pending_bytes,
+            declared: self.declared(),
             totals: self.totals,
         }
     }
 
     /// Packets may go: those up to `through`, but never more than was durable when somebody can have
-    /// said so (R3).
-    pub(super) fn acknowledge(&mut self, through: Number, dead_lettered: u64) {
-        let through = through.min(self.next.before());
+    /// said so (R3). `skipped` says of those under tombstones how many were not handled (R8). Gives
+    /// the tombstones that go, by their last numbers.
+    pub(super) fn acknowledge(&mut self, waived: Waived) -> Vec<Number> {
+        let through = waived.through.min(self.next.before());
         let covered = through.since(self.acked);
+        self.totals.dead_lettered += waived.dead_lettered.min(covered);
+        let declared = self.gone.between(self.acked, through);
+        if !declared.is_empty() {
+            let all: u64 = declared.iter().map(|(_, count)| count).sum();
+            // A ledger that counts less than before has lost its memory, and says nothing of these.
+            let skipped = waived.skipped.checked_sub(self.skipped).unwrap_or(all);
+            let mut handled = all.saturating_sub(skipped);
+            for (reason, count) in declared {
+                let total = self.totals.of(reason);
+                *total = total.saturating_sub(count.min(handled));
+                handled = handled.saturating_sub(count);
+            }
+        }
+        if covered > 0 {
+            self.skipped = waived.skipped;
+        }
         self.acked = self.acked.max(through);
-        self.totals.dead_lettered += dead_lettered.min(covered);
+        if self.gone.after(Number::NONE).is_none_or(|first| first.last > self.acked) {
+            return Vec::new();
+        }
+        Arc::make_mut(&mut self.gone).forget_through(self.acked)
+    }
+
+    /// Declares packets gone; nothing when they are acknowledged, not there, or declared already.
+    pub(super) fn bury(&mut self, tombstone: Tombstone) -> Option<Added> {
+        if tombstone.last <= self.acked || tombstone.last >= self.next {
+            return None;
+        }
+        let added = Arc::make_mut(&mut self.gone).add(tombstone)?;
+        let counted = tombstone.last.since(tombstone.first.before().max(self.acked));
+        *self.totals.of(tombstone.reason) += counted;
+        self.active = self.active.iter().flat_map(|piece| piece.without(&tombstone)).collect();
+        Some(added)
+    }
+
+    /// Takes up a tombstone that was counted when it was put there.
+    pub(super) fn bury_again(&mut self, tombstone: Tombstone) {
+        Arc::make_mut(&mut self.gone).add(tombstone);
+    }
+
+    /// Takes up a run of the active segment, but for what tombstones hide of it.
+    pub(super) fn add_visible(&mut self, run: Piece) {
+        let hidden = self.gone.from(run.first).take_while(|hidden| hidden.first <= run.last);
+        let visible = hidden.fold(vec![run], |parts, hidden| {
+            parts.iter().flat_map(|part| part.without(hidden)).collect()
+        });
+        visible.into_iter().for_each(|part| self.add_active(part));
     }
 
     /// A run of the active segment was added: `first` to `last`, in number order but for runs that

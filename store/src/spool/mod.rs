@@ -17,8 +17,11 @@
 //!
 //! What it never does: send a packet, decide that one may go, or wait for somebody.
 
+mod age;
+mod bury;
 mod catalog;
 mod commit;
+mod envelope;
 mod facts;
 mod fail;
 mod lanes;
@@ -32,6 +35,7 @@ mod segment;
 mod shared;
 mod size;
 mod stage;
+mod tombstone;
 mod writer;
 
 use std::path::PathBuf;
@@ -39,16 +43,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SendError, Sender, SyncSender};
 use std::time::Duration;
 
-use paquebot_protocol::{Batch, Chain, Lane, Number, Run, TargetId};
+use paquebot_protocol::{Batch, Held, Lane, Number, TargetId};
 
+pub use age::Reading;
+use bury::Burial;
 pub use facts::{
-    Committed, Identity, LaneState, LaneTotals, Opened, SpoolStatus, Stored, StoredRun,
+    Committed, Identity, LaneState, LaneTotals, Opened, SpoolStatus, Stored, StoredRun, Stretch,
+    Tombstone,
 };
 use read::{Ask, Reader};
 use sealed::SealedSegments;
 use shared::Shared;
-use writer::Order;
+use writer::{Order, Waived};
 
+use crate::clock;
 use crate::disk::Disk;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::reply::{Promise, Reply};
@@ -75,6 +83,18 @@ pub struct SpoolOptions {
     pub drop_after: Duration,
     /// How often the files are looked after while there may be space to give back.
     pub tidy_every: Duration,
+    /// What the system says of time, by which packets grow old.
+    pub clock: SystemClock,
+}
+
+/// Asks the system for the time: a test puts its own in place.
+#[derive(Clone)]
+pub struct SystemClock(pub Arc<dyn Fn() -> Reading + Send + Sync>);
+
+impl std::fmt::Debug for SystemClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SystemClock")
+    }
 }
 
 impl SpoolOptions {
@@ -92,6 +112,7 @@ impl SpoolOptions {
             segment_bytes,
             drop_after: Duration::from_millis(50),
             tidy_every: Duration::from_millis(500),
+            clock: SystemClock(Arc::new(clock::reading)),
         }
     }
 }
@@ -150,35 +171,43 @@ impl Spool {
     }
 
     /// Lets go of everything in `lane` up to `through`, of which `dead_lettered` packets became
-    /// dead letters. Lazy: it rides on the next commit, or waits for `drop_after`; when it is lost
-    /// in a crash, the packets are sent again.
-    pub fn drop_through(&self, lane: Lane, through: Number, dead_lettered: u64) {
+    /// dead letters. `skipped` is how many numbers the ledger has passed by skips in this lane.
+    /// Lazy: it rides on the next commit, or waits for `drop_after`; when it is lost in a crash,
+    /// the packets are sent again.
+    pub fn drop_through(&self, lane: Lane, through: Number, dead_lettered: u64, skipped: u64) {
+        let waived = Waived { through, dead_lettered, skipped };
         // A closed spool forgets it, as a crash would.
-        let _ = self.orders.send(Order::Drop { lane, through, dead_lettered });
+        let _ = self.orders.send(Order::Drop { lane, waived });
     }
 
-    /// Reads runs of `lane`, in order and verified, from the one with `from` on, or from the first
-    /// that is still held: about `bytes_max` of them, and at least one if any is pending. The first
-    /// may begin before `from`.
+    /// Declares packets of `lane` gone, durably, and tells how many: a tombstone that overlaps what
+    /// is acknowledged is cut, one that overlaps another changes nothing.
+    pub fn bury(
+        &self,
+        lane: Lane,
+        tombstones: Vec<Tombstone>,
+        reply: Reply<Result<u64, AppendError>>,
+    ) {
+        let promise = Promise::new(reply);
+        let _ = self.orders.send(Order::Bury(Burial { lane, tombstones, promise }));
+    }
+
+    /// Reads runs and tombstones of `lane`, in order and verified, from the one with `from` on, or
+    /// from the first that is still held: about `bytes_max` of them, and at least one if any is
+    /// pending. The first may begin before `from`.
     pub fn read(
         &self,
         lane: Lane,
         from: Number,
         bytes_max: usize,
-        reply: Reply<Result<Vec<Run>, ReadError>>,
+        reply: Reply<Result<Vec<Stretch>, ReadError>>,
     ) {
         // When nobody takes it, it is dropped, and its promise says that the spool is closed.
         let _ = self.asks.send(Ask::Read { lane, from, bytes_max, promise: Promise::new(reply) });
     }
 
-    /// The chain of `lane` at `number` (R7): nothing when this spool never assigned the number, so
-    /// that whoever knows it means another history, and nothing when the packet after it is gone.
-    pub fn chain_at(
-        &self,
-        lane: Lane,
-        number: Number,
-        reply: Reply<Result<Option<Chain>, ReadError>>,
-    ) {
+    /// What this spool holds of the chain of `lane` at `number` (R7).
+    pub fn chain_at(&self, lane: Lane, number: Number, reply: Reply<Result<Held, ReadError>>) {
         let _ = self.asks.send(Ask::ChainAt { lane, number, promise: Promise::new(reply) });
     }
 
@@ -197,7 +226,7 @@ impl Spool {
     /// Every lane as of the last commit, in order.
     #[must_use]
     pub fn lane_states(&self) -> Vec<LaneState> {
-        self.shared.lanes().values().map(|(state, _)| state.clone()).collect()
+        self.shared.lanes().values().map(|known| known.state.clone()).collect()
     }
 
     /// Commits what waits, answers it, and ends the threads. What is asked afterwards is answered

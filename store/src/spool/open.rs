@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use bytes::Bytes;
-use paquebot_protocol::{Lane, Number, Run, SpoolId};
+use paquebot_protocol::{Lane, Number, SpoolId};
 use redb::{ReadableDatabase, ReadableTable};
 
+use super::age::SpoolClock;
+use super::bury;
 use super::catalog::Piece;
+use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::{Identity, Opened};
 use super::lanes::{LaneEntry, Lanes};
 use super::read::Ask;
@@ -22,7 +24,7 @@ use super::segment::{self, Active, Paths};
 use super::shared::Shared;
 use super::stage::Stage;
 use super::writer::Writer;
-use super::{OnCommit, SpoolOptions, size};
+use super::{OnCommit, SpoolOptions, SystemClock, size};
 use crate::clock;
 use crate::disk::{self, DirLock, Disk};
 use crate::error::OpenError;
@@ -34,6 +36,7 @@ use crate::schema::{self, LaneRow, SpoolRow};
 struct Found {
     active: Active,
     row: SpoolRow,
+    clock: SpoolClock,
     lanes: Lanes,
     shared: Shared,
     notes: Vec<String>,
@@ -49,11 +52,12 @@ pub(super) fn open(
     let paths = Paths::new(&options.dir);
     let lock = prepare(&*disk, &paths)?;
     let (numbers, notes) = numbers(&*disk, &paths)?;
+    let system = options.clock.clone();
     let found = match numbers.last() {
-        None => make(&*disk, &paths, notes)?,
-        Some(number) => read(&*disk, &paths, *number, &numbers, notes)?,
+        None => make(&*disk, &paths, system, notes)?,
+        Some(number) => read(&*disk, &paths, *number, &numbers, system, notes)?,
     };
-    let Found { active, row, lanes, shared, notes } = found;
+    let Found { active, row, clock, lanes, shared, notes } = found;
     let identity =
         Identity { spool: row.spool, replaces: row.replaces, opened: row.opened, nonce: row.nonce };
     shared.files().active = Some(Arc::clone(&active.db));
@@ -73,6 +77,9 @@ pub(super) fn open(
         stage: Stage::default(),
         drops: BTreeMap::new(),
         drops_since: None,
+        burials: Vec::new(),
+        clock_kept: clock.row().shown,
+        clock,
         moved: None,
         moving: None,
         immovable: Vec::new(),
@@ -89,7 +96,7 @@ pub(super) fn open(
     let base = writer.active.base;
     writer.active.count(base, 0);
     writer.publish_status();
-    let lanes = writer.shared.lanes().values().map(|(state, _)| state.clone()).collect();
+    let lanes = writer.shared.lanes().values().map(|known| known.state.clone()).collect();
     Ok((writer, Opened { identity, lanes, notes }))
 }
 
@@ -118,12 +125,18 @@ fn numbers(disk: &dyn Disk, paths: &Paths) -> Result<(BTreeSet<u64>, Vec<String>
 }
 
 /// A new spool.
-fn make(disk: &dyn Disk, paths: &Paths, notes: Vec<String>) -> Result<Found, OpenError> {
+fn make(
+    disk: &dyn Disk,
+    paths: &Paths,
+    system: SystemClock,
+    notes: Vec<String>,
+) -> Result<Found, OpenError> {
+    let clock = SpoolClock::new(system);
     let row = SpoolRow {
-        spool: SpoolId(random::bytes("a spool id").map_err(system)?),
+        spool: SpoolId(random::bytes("a spool id").map_err(no_random)?),
         replaces: None,
         opened: 1,
-        nonce: u64::from_le_bytes(random::bytes("a nonce").map_err(system)?),
+        nonce: u64::from_le_bytes(random::bytes("a nonce").map_err(no_random)?),
         next_lane: 1,
         segment: 1,
     };
@@ -131,6 +144,7 @@ fn make(disk: &dyn Disk, paths: &Paths, notes: Vec<String>) -> Result<Found, Ope
         let mut meta = transaction.open_table(schema::META)?;
         meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
         meta.insert(schema::META_SPOOL, schema::encode(&row)?.as_slice())?;
+        meta.insert(schema::META_CLOCK, schema::encode(&clock.row())?.as_slice())?;
         transaction.open_table(schema::LANES)?;
         transaction.open_table(schema::MANIFEST)?;
         transaction.open_table(schema::RUNS)?;
@@ -140,7 +154,7 @@ fn make(disk: &dyn Disk, paths: &Paths, notes: Vec<String>) -> Result<Found, Ope
     let active = segment::create(disk, paths, 1, 0, fill)
         .map_err(|not_made| damaged(&paths.segment(1), not_made.fault))?;
     let (lanes, shared) = (Lanes::default(), Shared::default());
-    Ok(Found { active, row, lanes, shared, notes })
+    Ok(Found { active, row, clock, lanes, shared, notes })
 }
 
 /// A spool that is there, with `number` its active segment.
@@ -149,15 +163,17 @@ fn read(
     paths: &Paths,
     number: u64,
     numbers: &BTreeSet<u64>,
+    system: SystemClock,
     notes: Vec<String>,
 ) -> Result<Found, OpenError> {
     let path = paths.segment(number);
     let active = segment::open_active(disk, paths, number).map_err(|f| damaged(&path, f))?;
     check_format(&active, &path)?;
-    let row = begin(&active).map_err(|fault| damaged(&path, fault))?;
+    let (row, clock) = begin(&active, system).map_err(|fault| damaged(&path, fault))?;
     let lanes = read_lanes(&active).map_err(|fault| damaged(&path, fault))?;
     let manifest = read_manifest(&active).map_err(|fault| damaged(&path, fault))?;
-    let mut found = Found { active, row, lanes, shared: Shared::default(), notes };
+    let mut found = Found { active, row, clock, lanes, shared: Shared::default(), notes };
+    found.read_tombstones().map_err(|fault| damaged(&path, fault))?;
     found.read_runs().map_err(|fault| damaged(&path, fault))?;
     found.take_manifest(disk, paths, manifest)?;
     found.remove_unneeded(disk, paths, numbers)?;
@@ -179,10 +195,10 @@ fn check_format(active: &Active, path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Counts the opening, and draws its nonce.
-fn begin(active: &Active) -> Result<SpoolRow, Fault> {
+/// Counts the opening, draws its nonce, and lets the clock go on.
+fn begin(active: &Active, system: SystemClock) -> Result<(SpoolRow, SpoolClock), Fault> {
     let transaction = active.db.begin_write()?;
-    let row = {
+    let begun = {
         let mut meta = transaction.open_table(schema::META)?;
         let mut row: SpoolRow = {
             let row = meta.get(schema::META_SPOOL)?;
@@ -198,10 +214,16 @@ fn begin(active: &Active) -> Result<SpoolRow, Fault> {
         row.opened += 1;
         row.nonce = u64::from_le_bytes(random::bytes("a nonce")?);
         meta.insert(schema::META_SPOOL, schema::encode(&row)?.as_slice())?;
-        row
+        let clock = {
+            let kept = meta.get(schema::META_CLOCK)?;
+            let kept = kept.ok_or_else(|| Fault::damaged("a clock", "none"))?;
+            SpoolClock::from_row(system, schema::decode("a clock", kept.value())?)
+        };
+        meta.insert(schema::META_CLOCK, schema::encode(&clock.row())?.as_slice())?;
+        (row, clock)
     };
     transaction.commit()?;
-    Ok(row)
+    Ok(begun)
 }
 
 fn read_lanes(active: &Active) -> Result<Lanes, Fault> {
@@ -228,20 +250,37 @@ fn read_manifest(active: &Active) -> Result<Vec<(u64, Lane, Piece)>, Fault> {
 }
 
 impl Found {
+    /// Takes up the tombstones.
+    fn read_tombstones(&mut self) -> Result<(), Fault> {
+        let table = self.active.db.begin_read()?.open_table(schema::TOMBSTONES)?;
+        for row in ReadableTable::range::<(u64, u64)>(&table, ..)? {
+            let (key, value) = row?;
+            let (lane, last) = key.value();
+            let tombstone = bury::read(last, value.value())?;
+            if let Some(entry) = self.lanes.get_mut(Lane(lane)) {
+                entry.bury_again(tombstone);
+            }
+        }
+        Ok(())
+    }
+
     /// Goes through the runs of the active segment: which packets it holds, and how full it is.
     fn read_runs(&mut self) -> Result<(), Fault> {
         let table = self.active.db.begin_read()?.open_table(schema::RUNS)?;
         for row in ReadableTable::range::<(u64, u64)>(&table, ..)? {
             let (key, value) = row?;
             let (lane, last) = key.value();
-            let bytes = value.value().len();
+            let bytes = value.value().len().saturating_sub(ENVELOPE_BYTES);
             let entry = self.lanes.get_mut(Lane(lane));
             let entry = entry.ok_or_else(|| Fault::damaged("a lane's row", "runs without one"))?;
-            // A run that cannot be read is reported to whoever reads it; its place is known.
-            let first = Run::decode(Bytes::copy_from_slice(value.value()))
-                .map_or(Number(last), |run| run.first());
+            // A run whose envelope is damaged is reported to whoever reads it; its place is known.
+            let first = Envelope::open(value.value())
+                .map_or(Number(last), |(envelope, _)| envelope.first.min(Number(last)));
             let first = first.max(entry.acked.next());
-            entry.add_active(Piece { first, last: Number(last), bytes: bytes as u64 });
+            if first <= Number(last) {
+                let run = Piece { first, last: Number(last), bytes: bytes as u64 };
+                entry.add_visible(run);
+            }
             self.active.count(size::stored_bytes(bytes), 0);
         }
         Ok(())
@@ -305,7 +344,7 @@ impl Found {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "stands in a map_err")]
-fn system(fault: Fault) -> OpenError {
+fn no_random(fault: Fault) -> OpenError {
     OpenError::System { expected: "random bytes", found: fault.to_string() }
 }
 

@@ -14,13 +14,17 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use bytes::Bytes;
-use paquebot_protocol::{Chain, Lane, Number, Run};
+use paquebot_protocol::{Chain, Held, Lane, Number, Run};
 use redb::{ReadTransaction, ReadableDatabase};
 
+use super::bury;
 use super::catalog::Piece;
+use super::envelope::Envelope;
+use super::facts::{Stretch, Tombstone};
 use super::release::{Loaded, Moving};
 use super::sealed::SealedSegments;
 use super::shared::Shared;
+use super::tombstone::{Tombstones, cover};
 use crate::error::ReadError;
 use crate::fault::Fault;
 use crate::reply::Promise;
@@ -32,12 +36,15 @@ const LOOKS_MAX: usize = 4;
 /// How many sealed pieces of a lane one read looks up: more than it will have time for.
 const PIECES_MAX: usize = 64;
 
+/// What a tombstone counts for in a read: as much as in a window.
+const TOMBSTONE_BYTES: usize = 64;
+
 /// What the thread is asked.
 pub(super) enum Ask {
-    /// Runs of a lane.
-    Read { lane: Lane, from: Number, bytes_max: usize, promise: Promise<Vec<Run>, ReadError> },
+    /// Runs and tombstones of a lane.
+    Read { lane: Lane, from: Number, bytes_max: usize, promise: Promise<Vec<Stretch>, ReadError> },
     /// The chain of a lane at a number.
-    ChainAt { lane: Lane, number: Number, promise: Promise<Option<Chain>, ReadError> },
+    ChainAt { lane: Lane, number: Number, promise: Promise<Held, ReadError> },
     /// What a segment still holds, to be moved.
     Load { segment: u64, pieces: Vec<Moving> },
     /// A segment was sealed: close it.
@@ -60,6 +67,8 @@ struct View {
     acked: Number,
     next: Number,
     chain: Chain,
+    /// The tombstones, when there is no snapshot to find them in.
+    gone: Arc<Tombstones>,
     /// Nothing after a failed write, until there is a new active segment.
     active: Option<ReadTransaction>,
     pieces: VecDeque<(u64, Piece)>,
@@ -124,56 +133,110 @@ impl Reader {
         }
     }
 
-    /// Runs from the one with `from` on, about `bytes_max`, but at least one if there is any.
-    fn read(&mut self, lane: Lane, from: Number, bytes_max: usize) -> Result<Vec<Run>, Trouble> {
+    /// Runs and tombstones from the one with `from` on, about `bytes_max`, but at least one if there
+    /// is any.
+    fn read(
+        &mut self,
+        lane: Lane,
+        from: Number,
+        bytes_max: usize,
+    ) -> Result<Vec<Stretch>, Trouble> {
         let Some(mut view) = self.view(lane, from)? else { return Ok(Vec::new()) };
-        let (mut runs, mut bytes) = (Vec::new(), 0);
+        let (mut stretches, mut bytes) = (Vec::new(), 0);
         let mut next = from.max(view.acked.next());
-        while next < view.next && next <= view.through && (bytes < bytes_max || runs.is_empty()) {
-            let found = self.fetch(&mut view, lane, next, bytes_max.saturating_sub(bytes))?;
-            let last = found.last().map(Run::last).ok_or(Trouble::Missing(next))?;
-            bytes += found.iter().map(|run| run.encoded().len()).sum::<usize>();
-            runs.extend(found);
-            next = last.next();
+        while next < view.next
+            && next <= view.through
+            && (bytes < bytes_max || stretches.is_empty())
+        {
+            let tombstone = view.tombstone_after(lane, next)?;
+            if let Some(tombstone) = tombstone.filter(|tombstone| tombstone.first <= next) {
+                stretches.push(Stretch::Tombstone(tombstone));
+                next = tombstone.last.next();
+                bytes += TOMBSTONE_BYTES;
+                continue;
+            }
+            let until = tombstone.map_or(Number(u64::MAX), |tombstone| tombstone.first.before());
+            let left = bytes_max.saturating_sub(bytes);
+            let found = self.fetch(&mut view, lane, next, until, left)?;
+            next = found.last().map(|(_, run)| run.last().next()).ok_or(Trouble::Missing(next))?;
+            for (Envelope { expires, .. }, run) in found {
+                bytes += run.encoded().len();
+                stretches.push(Stretch::Run { run, expires });
+            }
         }
-        Ok(runs)
+        Ok(stretches)
     }
 
-    /// The chain at `number`; nothing when this spool has not assigned the number, or no longer
-    /// holds what comes after it.
-    fn chain_at(&mut self, lane: Lane, number: Number) -> Result<Option<Chain>, Trouble> {
+    /// What is held of the chain at `number`.
+    fn chain_at(&mut self, lane: Lane, number: Number) -> Result<Held, Trouble> {
         let wanted = number.next();
-        let Some(mut view) = self.view(lane, wanted)? else { return Ok(None) };
+        let Some(mut view) = self.view(lane, number)? else { return Ok(Held::Unknown) };
         if wanted >= view.next {
-            return Ok((wanted == view.next).then_some(view.chain));
+            let end = wanted == view.next;
+            return Ok(if end { Held::Chain(view.chain) } else { Held::Unknown });
         }
-        let runs = self.fetch(&mut view, lane, wanted, 0)?;
-        match runs.first() {
-            Some(run) => Ok(run.chain_at(number)),
-            None if wanted <= view.acked => Ok(None),
+        if number < view.acked {
+            return Ok(Held::Unknown);
+        }
+        if let Some(tombstone) = view.tombstone_after(lane, wanted)?
+            && tombstone.first <= wanted
+        {
+            let before = tombstone.chain.filter(|_| tombstone.first == wanted);
+            return match before {
+                Some(chain) => Ok(Held::Chain(chain)),
+                None => self.chain_after(&mut view, lane, number),
+            };
+        }
+        match self.fetch(&mut view, lane, wanted, wanted, 0)?.first() {
+            Some((_, run)) => Ok(run.chain_at(number).map_or(Held::Unknown, Held::Chain)),
             None => Err(Trouble::Missing(wanted)),
         }
     }
 
-    /// Runs from the one with `next` on, all from one place; none when no place has it.
+    /// The chain after packet `number`, which what follows does not tell.
+    fn chain_after(
+        &mut self,
+        view: &mut View,
+        lane: Lane,
+        number: Number,
+    ) -> Result<Held, Trouble> {
+        let acked = view.acked;
+        if cover(view.tombstones(lane, acked.next(), number)?, acked, number) {
+            return Ok(Held::Gone);
+        }
+        match view.tombstone_after(lane, number)? {
+            Some(hiding) if hiding.first <= number => {
+                let end = hiding.last == number;
+                Ok(if end { Held::Chain(hiding.chain_after) } else { Held::Unknown })
+            }
+            _ => {
+                let runs = self.fetch(view, lane, number, number, 0)?;
+                let (_, run) = runs.first().ok_or(Trouble::Missing(number))?;
+                Ok(run.chain_at(number).map_or(Held::Unknown, Held::Chain))
+            }
+        }
+    }
+
+    /// Runs from the one with `next` on up to `until`, all from one place; none when no place has it.
     fn fetch(
         &mut self,
         view: &mut View,
         lane: Lane,
         next: Number,
+        until: Number,
         bytes_max: usize,
-    ) -> Result<Vec<Run>, Trouble> {
+    ) -> Result<Vec<(Envelope, Run)>, Trouble> {
         while view.pieces.front().is_some_and(|(_, piece)| piece.last < next) {
             view.pieces.pop_front();
         }
         match (view.pieces.front(), &view.active) {
             (Some((segment, piece)), _) if piece.first <= next => {
                 let sealed = self.sealed.begin_read(*segment, &self.shared)?;
-                runs(&sealed, lane, next, piece.last, bytes_max)
+                runs(&sealed, lane, next, piece.last.min(until), bytes_max)
             }
             (piece, Some(active)) => {
                 let through = piece.map_or(Number(u64::MAX), |(_, piece)| piece.first.before());
-                runs(active, lane, next, through, bytes_max)
+                runs(active, lane, next, through.min(until), bytes_max)
             }
             (_, None) => Ok(Vec::new()),
         }
@@ -186,7 +249,7 @@ impl Reader {
             let load = |reader: &mut Self| {
                 let sealed = reader.sealed.begin_read(segment, &reader.shared)?;
                 let runs = runs(&sealed, lane, from, piece.last, usize::MAX)?;
-                let whole = runs.last().is_some_and(|run| run.last() == piece.last);
+                let whole = runs.last().is_some_and(|(_, run)| run.last() == piece.last);
                 if whole { Ok(runs) } else { Err(Trouble::Missing(from)) }
             };
             Ok((moving, self.look(lane, load)?))
@@ -223,10 +286,11 @@ impl Reader {
         let through = pieces.back().filter(|_| !all).map_or(Number(u64::MAX), |(_, p)| p.last);
         let Some(active) = active else {
             let lanes = self.shared.lanes();
-            return Ok(lanes.get(&lane).map(|(state, chain)| View {
-                acked: state.acked_through,
-                next: state.next,
-                chain: *chain,
+            return Ok(lanes.get(&lane).map(|known| View {
+                acked: known.state.acked_through,
+                next: known.state.next,
+                chain: known.chain,
+                gone: Arc::clone(&known.gone),
                 active: None,
                 pieces,
                 through,
@@ -236,34 +300,73 @@ impl Reader {
         let row = snapshot.open_table(schema::LANES)?.get_owned(lane.0)?;
         let Some(row) = row else { return Ok(None) };
         let LaneRow { acked, next, chain, .. } = schema::decode("a lane's row", row.value())?;
-        Ok(Some(View { acked, next, chain, active: Some(snapshot), pieces, through }))
+        let gone = Arc::default();
+        Ok(Some(View { acked, next, chain, gone, active: Some(snapshot), pieces, through }))
+    }
+}
+
+impl View {
+    /// The first tombstone that ends at `number` or after it.
+    fn tombstone_after(&self, lane: Lane, number: Number) -> Result<Option<Tombstone>, Fault> {
+        Ok(self.tombstones(lane, number, number)?.into_iter().next())
+    }
+
+    /// The tombstones that end at `from` or after it, through the first that ends beyond `through`.
+    fn tombstones(
+        &self,
+        lane: Lane,
+        from: Number,
+        through: Number,
+    ) -> Result<Vec<Tombstone>, Fault> {
+        let mut found: Vec<Tombstone> = Vec::new();
+        let enough = |found: &Vec<Tombstone>| found.last().is_some_and(|one| one.last >= through);
+        let Some(active) = &self.active else {
+            for tombstone in self.gone.from(from) {
+                if enough(&found) {
+                    break;
+                }
+                found.push(*tombstone);
+            }
+            return Ok(found);
+        };
+        let table = active.open_table(schema::TOMBSTONES)?;
+        for row in table.range_owned((lane.0, from.0)..=(lane.0, u64::MAX))? {
+            if enough(&found) {
+                break;
+            }
+            let (key, value) = row?;
+            found.push(bury::read(key.value().1, value.value())?);
+        }
+        Ok(found)
     }
 }
 
 /// Verified runs from the one with `from` on, without a gap, up to `through`, about `bytes_max` but
-/// at least one; none when `from` is not there.
+/// at least one; none when `from` is not there. The last one is cut when it goes on.
 fn runs(
     segment: &ReadTransaction,
     lane: Lane,
     from: Number,
     through: Number,
     bytes_max: usize,
-) -> Result<Vec<Run>, Trouble> {
+) -> Result<Vec<(Envelope, Run)>, Trouble> {
     let table = segment.open_table(schema::RUNS)?;
     let (mut runs, mut bytes, mut next) = (Vec::new(), 0, from);
     if from > through {
         return Ok(runs);
     }
-    for entry in table.range_owned((lane.0, from.0)..=(lane.0, through.0))? {
+    for entry in table.range_owned((lane.0, from.0)..=(lane.0, u64::MAX))? {
         let (key, value) = entry?;
-        let run = verified(lane, next, Number(key.value().1), value.value())?;
+        let (envelope, run) = verified(lane, next, Number(key.value().1), value.value())?;
         if run.first() > next {
             break;
         }
+        let run = if run.last() > through { run.part(run.first(), through) } else { Some(run) };
+        let Some(run) = run else { break };
         next = run.last().next();
         bytes += run.encoded().len();
-        runs.push(run);
-        if bytes >= bytes_max {
+        runs.push((envelope, run));
+        if bytes >= bytes_max || next > through {
             break;
         }
     }
@@ -271,17 +374,26 @@ fn runs(
 }
 
 /// The run in `bytes`, which stands under `last` and should hold `wanted`.
-fn verified(lane: Lane, wanted: Number, last: Number, bytes: &[u8]) -> Result<Run, Trouble> {
+fn verified(
+    lane: Lane,
+    wanted: Number,
+    last: Number,
+    bytes: &[u8],
+) -> Result<(Envelope, Run), Trouble> {
     let damaged = |first: Number, found: String| {
         Trouble::Damaged(ReadError::Damaged { lane, first: first.min(last), last, found })
     };
-    let run = Run::decode(Bytes::copy_from_slice(bytes))
+    let Some((envelope, encoded)) = Envelope::open(bytes) else {
+        return Err(damaged(wanted, "a damaged envelope".to_owned()));
+    };
+    let run = Run::decode(Bytes::copy_from_slice(encoded))
         .map_err(|error| damaged(wanted, error.to_string()))?;
     run.verify().map_err(|error| damaged(wanted, error.to_string()))?;
-    if run.last() != last {
-        return Err(damaged(run.first(), format!("a run that ends at {}", run.last())));
+    if run.last() != last || run.first() != envelope.first || lane != envelope.lane {
+        let found = format!("{} to {} of lane {}", run.first(), run.last(), envelope.lane);
+        return Err(damaged(run.first(), found));
     }
-    Ok(run)
+    Ok((envelope, run))
 }
 
 impl From<io::Error> for ReadError {

@@ -9,6 +9,7 @@ use std::mem;
 use paquebot_protocol::{Lane, Number, Run};
 
 use super::catalog::Piece;
+use super::envelope::Envelope;
 use super::read::Ask;
 use super::size;
 use super::writer::Writer;
@@ -37,14 +38,14 @@ pub(super) struct Moving {
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) segment: u64,
-    pub(super) pieces: Vec<(Moving, Vec<Run>)>,
+    pub(super) pieces: Vec<(Moving, Vec<(Envelope, Run)>)>,
 }
 
 /// What the reader found when it loaded a segment.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) segment: u64,
-    pub(super) pieces: Result<Vec<(Moving, Vec<Run>)>, ReadError>,
+    pub(super) pieces: Result<Vec<(Moving, Vec<(Envelope, Run)>)>, ReadError>,
 }
 
 impl Writer {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use redb::{Database, WriteTransaction};
 
+use super::bury;
 use super::read::Ask;
 use super::segment::{self, Active};
 use super::size;
@@ -145,6 +146,7 @@ impl Writer {
         let mut meta = transaction.open_table(schema::META)?;
         meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
         meta.insert(schema::META_SPOOL, schema::encode(&self.spool_row(number))?.as_slice())?;
+        meta.insert(schema::META_CLOCK, schema::encode(&self.clock.row())?.as_slice())?;
         let mut lanes = transaction.open_table(schema::LANES)?;
         for (lane, entry) in self.lanes.iter() {
             lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;
@@ -156,7 +158,12 @@ impl Writer {
             manifest.insert((segment, lane.0, piece.first.0), (piece.last.0, piece.bytes))?;
         }
         transaction.open_table(schema::RUNS)?;
-        transaction.open_table(schema::TOMBSTONES)?;
+        let mut tombstones = transaction.open_table(schema::TOMBSTONES)?;
+        for (lane, entry) in self.lanes.iter() {
+            for tombstone in entry.gone.iter() {
+                bury::insert(&mut tombstones, lane, tombstone)?;
+            }
+        }
         Ok(())
     }
 

@@ -10,14 +10,24 @@ use redb::Database;
 use super::catalog::Catalog;
 use super::facts::{LaneState, SpoolStatus};
 use super::release::Loaded;
+use super::tombstone::Tombstones;
 
 /// What is shared.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     files: Mutex<Files>,
-    lanes: Mutex<BTreeMap<Lane, (LaneState, Chain)>>,
+    lanes: Mutex<BTreeMap<Lane, KnownLane>>,
     status: Mutex<SpoolStatus>,
     loaded: Mutex<Option<Loaded>>,
+}
+
+/// A lane as of the last commit.
+#[derive(Debug)]
+pub(super) struct KnownLane {
+    pub(super) state: LaneState,
+    /// At `next - 1`.
+    pub(super) chain: Chain,
+    pub(super) gone: Arc<Tombstones>,
 }
 
 /// Where packets can be read.
@@ -36,8 +46,8 @@ impl Shared {
         lock(&self.files)
     }
 
-    /// Every lane as of the last commit, with its chain at `next - 1`.
-    pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, (LaneState, Chain)>> {
+    /// Every lane as of the last commit.
+    pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, KnownLane>> {
         lock(&self.lanes)
     }
 

@@ -6,11 +6,14 @@
 use paquebot_protocol::Batch;
 use paquebot_protocol::run::RUN_HEAD_BYTES_MAX;
 
+use super::envelope::ENVELOPE_BYTES;
+
 /// redb's page.
 const PAGE_BYTES: usize = 4096;
 
-/// What redb adds to a single value: type and count (4), end of the value (4), key (16).
-const LEAF_BYTES: usize = 24;
+/// What stands beside a run: for redb type and count (4), end of the value (4), key (16); and our
+/// envelope.
+const LEAF_BYTES: usize = 24 + ENVELOPE_BYTES;
 
 /// The largest page that a run is cut for: larger ones did not measure faster, and a damaged byte
 /// costs its run (R10).

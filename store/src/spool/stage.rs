@@ -41,6 +41,8 @@ pub(super) struct StagedLane {
     chain: Chain,
     batches: Vec<Batch>,
     bytes: usize,
+    /// The shortest time to live among its packets.
+    pub(super) ttl_min_ms: Option<u64>,
 }
 
 impl Stage {
@@ -86,6 +88,7 @@ impl Stage {
         let count = batch.count() as u64;
         staged.next = first.plus(count).filter(|next| next.0 < u64::MAX)?;
         staged.bytes += batch.bytes();
+        staged.ttl_min_ms = [staged.ttl_min_ms, batch.ttl_min_ms()].into_iter().flatten().min();
         self.bytes += size::batch_bytes(&batch);
         staged.batches.push(batch);
         Some((first, count))
@@ -101,6 +104,7 @@ impl Stage {
             chain: entry.chain,
             batches: Vec::new(),
             bytes: 0,
+            ttl_min_ms: None,
         });
         self.lanes.len() - 1
     }

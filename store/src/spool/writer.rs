@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `stage.rs` | numbers and cuts appends |
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
+//! | `bury.rs` | puts tombstones in place of packets that will never come |
 //! | `rotate.rs` | begins the next segment |
 //! | `release.rs` | gives files back |
 //! | `fail.rs` | goes on after a write that failed |
@@ -20,8 +21,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use paquebot_protocol::{Lane, Number, Origin};
+use paquebot_protocol::{Lane, Millis, Number, Origin};
 
+use super::age::SpoolClock;
+use super::bury::Burial;
 use super::catalog::Piece;
 use super::facts::{Identity, Stored};
 use super::lanes::Lanes;
@@ -46,7 +49,9 @@ pub(super) enum Order {
     /// Store packets.
     Append(Append),
     /// Let go of packets.
-    Drop { lane: Lane, through: Number, dead_lettered: u64 },
+    Drop { lane: Lane, waived: Waived },
+    /// Declare packets gone.
+    Bury(Burial),
     /// Take a new id.
     Rekey(Promise<Identity, AppendError>),
     /// Commit what waits, and end.
@@ -58,6 +63,8 @@ pub(super) enum Order {
 pub(super) struct Waived {
     pub(super) through: Number,
     pub(super) dead_lettered: u64,
+    /// How many numbers of the lane the ledger has skipped by now.
+    pub(super) skipped: u64,
 }
 
 /// What the thread owns.
@@ -78,6 +85,11 @@ pub(super) struct Writer {
     pub(super) stage: Stage,
     pub(super) drops: BTreeMap<Lane, Waived>,
     pub(super) drops_since: Option<Instant>,
+    /// Packets to be declared gone with the next commit.
+    pub(super) burials: Vec<Burial>,
+    pub(super) clock: SpoolClock,
+    /// What the clock showed when that was last written down.
+    pub(super) clock_kept: Millis,
     /// Runs on their way from an old segment into the active one.
     pub(super) moved: Option<Moved>,
     /// The segment whose runs the reader is loading.
@@ -107,7 +119,8 @@ impl Writer {
                 open = self.take(order);
             }
             let idle = self.drops_due().is_some_and(|due| clock::now() >= due);
-            if !self.stage.is_empty() || self.moved.is_some() || idle {
+            let urgent = self.moved.is_some() || !self.burials.is_empty();
+            if !self.stage.is_empty() || urgent || idle {
                 self.commit();
             }
             if !open {
@@ -138,9 +151,8 @@ impl Writer {
     fn take(&mut self, order: Order) -> bool {
         match order {
             Order::Append(append) => self.append(append),
-            Order::Drop { lane, through, dead_lettered } => {
-                self.waive(lane, Waived { through, dead_lettered });
-            }
+            Order::Drop { lane, waived } => self.waive(lane, waived),
+            Order::Bury(burial) => self.bury(burial),
             Order::Rekey(promise) => self.rekey(promise),
             Order::Close => return false,
         }
@@ -188,6 +200,7 @@ impl Writer {
         let waived = self.drops.entry(lane).or_default();
         waived.through = waived.through.max(more.through);
         waived.dead_lettered = waived.dead_lettered.saturating_add(more.dead_lettered);
+        waived.skipped = more.skipped;
         self.drops_since.get_or_insert_with(clock::now);
     }
 
@@ -235,11 +248,12 @@ impl Writer {
         let lanes: u64 =
             self.lanes.iter().map(|(_, entry)| 192 + 2 * entry.target.as_str().len() as u64).sum();
         let pieces = self.shared.files().catalog.pieces().count() + self.active_pieces().count();
-        size::SEGMENT_BASE_BYTES + lanes + 96 * pieces as u64
+        let gone: usize = self.lanes.iter().map(|(_, entry)| entry.gone.len()).sum();
+        size::SEGMENT_BASE_BYTES + lanes + 96 * (pieces + gone) as u64
     }
 
     fn close(mut self) -> Result<(), String> {
-        if !self.stage.is_empty() || !self.drops.is_empty() {
+        if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
             self.commit();
         }
         let _ = self.reader.send(Ask::End);

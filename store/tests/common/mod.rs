@@ -17,12 +17,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use paquebot_protocol::{
-    Batch, Chain, ClientId, Lane, LaneKey, Number, Packet, Run, SpoolId, TargetId,
+    Batch, Chain, ClientId, Held, Lane, LaneKey, Number, Packet, Run, SpoolId, TargetId,
 };
 use paquebot_store::{
     Admitted, Append, AppendError, Committed, CursorAt, DeadLetter, Fence, Identity, LaneState,
     Ledger, LedgerError, LedgerOpened, LedgerOptions, Mark, OpenError, Opened, ReadError, Record,
-    RecordError, Reply, Spool, SpoolOptions, Stored,
+    RecordError, Reply, Spool, SpoolOptions, Stored, Stretch,
 };
 
 pub use crash_disk::*;
@@ -128,8 +128,23 @@ impl SpoolRig {
         ask(|reply| self.spool.append(Append { target, batch, reply }))
     }
 
-    pub fn read(&self, lane: Lane, from: u64, bytes_max: usize) -> Result<Vec<Run>, ReadError> {
+    pub fn stretches(
+        &self,
+        lane: Lane,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<Stretch>, ReadError> {
         ask(|reply| self.spool.read(lane, Number(from), bytes_max, reply))
+    }
+
+    /// Runs of a lane without tombstones.
+    pub fn read(&self, lane: Lane, from: u64, bytes_max: usize) -> Result<Vec<Run>, ReadError> {
+        let stretches = self.stretches(lane, from, bytes_max)?.into_iter();
+        let run = |stretch| match stretch {
+            Stretch::Run { run, .. } => run,
+            Stretch::Tombstone(tombstone) => panic!("expected a run, found {tombstone:?}"),
+        };
+        Ok(stretches.map(run).collect())
     }
 
     /// Every packet from `from` on: its number and data. The runs' chains must meet.
@@ -168,8 +183,15 @@ impl SpoolRig {
         }
     }
 
-    pub fn chain_at(&self, lane: Lane, number: u64) -> Option<Chain> {
+    pub fn held_at(&self, lane: Lane, number: u64) -> Held {
         ask(|reply| self.spool.chain_at(lane, Number(number), reply)).unwrap()
+    }
+
+    pub fn chain_at(&self, lane: Lane, number: u64) -> Option<Chain> {
+        match self.held_at(lane, number) {
+            Held::Chain(chain) => Some(chain),
+            Held::Gone | Held::Unknown => None,
+        }
     }
 
     pub fn rekey(&self) -> Result<Identity, AppendError> {
@@ -178,7 +200,7 @@ impl SpoolRig {
 
     /// Drops, and waits until this is durable.
     pub fn drop_through(&self, lane: Lane, through: u64) {
-        self.spool.drop_through(lane, Number(through), 0);
+        self.spool.drop_through(lane, Number(through), 0, 0);
         if self.options.drop_after > Duration::from_secs(60) {
             self.append("rig.carrier", &data(0, 1, 1)).unwrap();
         } else {
