@@ -149,10 +149,8 @@ struct Sums {
 impl Sums {
     fn add(&mut self, lane: &LaneState) {
         let totals = &lane.totals;
-        let elsewhere =
-            totals.dead_lettered + totals.damaged + totals.purged + totals.evicted + totals.expired;
         self.accepted += lane.next.before().0;
-        self.handled += lane.acked_through.0.saturating_sub(elsewhere);
+        self.handled += lane.handled();
         self.dead_lettered += totals.dead_lettered;
         self.damaged += totals.damaged;
         self.purged += totals.purged;

@@ -4,8 +4,8 @@
 //! said by the spool's own thread, after the fsync (R1); this actor never waits for it.
 
 use actix::{Actor, Context, Handler, Message, Recipient};
-use paquebot_protocol::{Batch, Chain, Held, Lane, Number, Run, TargetId};
-use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored};
+use paquebot_protocol::{Batch, Chain, Held, Lane, Number, TargetId};
+use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored, Stretch};
 
 use crate::permit::Permit;
 use crate::receipts::{Handled, Receipts};
@@ -85,19 +85,21 @@ pub struct DropThrough {
     pub through: Number,
     /// Which of the packets that this drops became dead letters.
     pub dead: Vec<Number>,
+    /// How many numbers of the lane the server has skipped so far.
+    pub skipped: u64,
 }
 
 impl Handler<DropThrough> for Persistence {
     type Result = ();
 
     fn handle(&mut self, order: DropThrough, _: &mut Self::Context) {
-        let DropThrough { lane, through, dead } = order;
-        self.spool.drop_through(lane, through, dead.len() as u64);
+        let DropThrough { lane, through, dead, skipped } = order;
+        self.spool.drop_through(lane, through, dead.len() as u64, skipped);
         self.receipts.settle(lane, through, &dead);
     }
 }
 
-/// Read runs from `from` on, about `bytes_max` of them.
+/// Read from `from` on, about `bytes_max`.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Read {
@@ -105,7 +107,7 @@ pub struct Read {
     pub lane: Lane,
     /// The first packet wanted.
     pub from: Number,
-    /// How much to read; one run is always read.
+    /// How much to read; one run or tombstone is always read.
     pub bytes_max: usize,
     /// Where the answer goes.
     pub reply: Recipient<Loaded>,
@@ -117,8 +119,8 @@ pub struct Read {
 pub struct Loaded {
     /// The lane.
     pub lane: Lane,
-    /// The runs, in order.
-    pub runs: Result<Vec<Run>, ReadError>,
+    /// Runs and tombstones, in order.
+    pub stretches: Result<Vec<Stretch>, ReadError>,
 }
 
 impl Handler<Read> for Persistence {
@@ -126,8 +128,26 @@ impl Handler<Read> for Persistence {
 
     fn handle(&mut self, read: Read, _: &mut Self::Context) {
         let Read { lane, from, bytes_max, reply } = read;
-        let answer = move |runs| reply.do_send(Loaded { lane, runs });
+        let answer = move |stretches| reply.do_send(Loaded { lane, stretches });
         self.spool.read(lane, from, bytes_max, Box::new(answer));
+    }
+}
+
+/// Packets of the lane, from one on, may have outlived their time: those that have are declared.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Expire {
+    /// The lane.
+    pub lane: Lane,
+    /// The first of them.
+    pub from: Number,
+}
+
+impl Handler<Expire> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, expire: Expire, _: &mut Self::Context) {
+        self.spool.expire(expire.lane, expire.from);
     }
 }
 
@@ -168,8 +188,8 @@ impl Handler<Prove> for Persistence {
 
     fn handle(&mut self, prove: Prove, _: &mut Self::Context) {
         let Prove { lane, generation, epoch, cursor, chain, reply } = prove;
-        let answer = move |ours: Result<Option<Chain>, ReadError>| {
-            let same = ours.map(|ours| ours.map_or(Held::Unknown, Held::Chain).proves(chain));
+        let answer = move |ours: Result<Held, ReadError>| {
+            let same = ours.map(|ours| ours.proves(chain));
             reply.do_send(Proven { lane, generation, epoch, same });
         };
         self.spool.chain_at(lane, cursor, Box::new(answer));

@@ -3,7 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use paquebot_protocol::{Lane, Number, Run};
+use paquebot_protocol::{Lane, Millis, Number, Run};
+use paquebot_store::Stretch;
 
 /// Fresh runs that may lie here over all lanes; what comes beyond is read back from the disk.
 const FRESH_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -31,7 +32,7 @@ pub(crate) struct Shelf {
 
 #[derive(Debug, Default)]
 struct Row {
-    runs: VecDeque<Run>,
+    stretches: VecDeque<Stretch>,
     bytes: usize,
     reading: bool,
     hungry: bool,
@@ -40,46 +41,57 @@ struct Row {
 impl Shelf {
     /// Takes a run that was just stored, if it goes on from what is at hand or, with nothing at
     /// hand, from `sent_through`, and there is room.
-    pub(crate) fn put_fresh(&mut self, lane: Lane, sent_through: Number, run: Run) {
+    pub(crate) fn put_fresh(
+        &mut self,
+        lane: Lane,
+        sent_through: Number,
+        run: Run,
+        expires: Option<Millis>,
+    ) {
         let row = self.lanes.entry(lane).or_default();
-        let at_hand = row.runs.back().map_or(sent_through, Run::last);
+        let at_hand = row.through(sent_through);
         let fits = self.bytes + run.encoded().len() <= FRESH_BYTES_MAX;
         if run.first() == at_hand.next() && fits && !row.reading {
-            self.bytes += row.push(run);
+            self.bytes += row.push(Stretch::Run { run, expires });
         }
     }
 
-    /// Takes runs that were read for this lane, as far as they go on from what is at hand.
-    pub(crate) fn put_read(&mut self, lane: Lane, sent_through: Number, runs: Vec<Run>) {
+    /// Takes what was read for this lane, as far as it goes on from what is at hand.
+    pub(crate) fn put_read(&mut self, lane: Lane, sent_through: Number, read: Vec<Stretch>) {
         let Some(row) = self.lanes.get_mut(&lane) else { return };
         if std::mem::take(&mut row.reading) {
             self.reads = self.reads.saturating_sub(1);
         }
-        for run in runs {
-            let at_hand = row.runs.back().map_or(sent_through, Run::last);
-            if run.first() <= at_hand.next() && run.last() > at_hand {
-                self.bytes += row.push(run);
+        for stretch in read {
+            let at_hand = row.through(sent_through);
+            if first(&stretch) <= at_hand.next() && stretch.last() > at_hand {
+                self.bytes += row.push(stretch);
             }
         }
     }
 
-    /// The run that holds `from`, cut to begin there and to hold `packets_max` at most.
-    pub(crate) fn take(&mut self, lane: Lane, from: Number, packets_max: u64) -> Option<Run> {
+    /// The tombstone that holds `from`, or the run, cut to begin there and to hold `packets_max` at
+    /// most.
+    pub(crate) fn take(&mut self, lane: Lane, from: Number, packets_max: u64) -> Option<Stretch> {
         let row = self.lanes.get_mut(&lane)?;
-        while let Some(run) = row.runs.pop_front() {
-            let bytes = run.encoded().len();
-            row.bytes = row.bytes.saturating_sub(bytes);
-            self.bytes = self.bytes.saturating_sub(bytes);
-            if run.last() < from {
+        while let Some(stretch) = row.stretches.pop_front() {
+            let size = bytes(&stretch);
+            row.bytes = row.bytes.saturating_sub(size);
+            self.bytes = self.bytes.saturating_sub(size);
+            if stretch.last() < from {
                 continue;
             }
+            let Stretch::Run { run, expires } = stretch else {
+                return Some(stretch).filter(|stretch| first(stretch) <= from);
+            };
             let through = Number(from.0.saturating_add(packets_max.saturating_sub(1)));
             let whole = run.first() == from && run.last() <= through;
             let taken = if whole { Some(run.clone()) } else { run.part(from, through) };
             if run.last() > through || run.first() > from {
-                self.bytes += row.push_front(run);
+                self.bytes += row.push_front(Stretch::Run { run, expires });
             }
-            return taken.filter(|taken| taken.first() == from);
+            let taken = taken.filter(|taken| taken.first() == from);
+            return taken.map(|run| Stretch::Run { run, expires });
         }
         None
     }
@@ -93,7 +105,7 @@ impl Shelf {
         stored_through: Number,
     ) -> Option<Number> {
         let row = self.lanes.entry(lane).or_default();
-        let at_hand = row.runs.back().map_or(sent, Run::last);
+        let at_hand = row.through(sent);
         if row.reading || at_hand >= stored_through || row.bytes >= READ_AHEAD_BELOW_BYTES {
             return None;
         }
@@ -134,23 +146,42 @@ impl Shelf {
         if let Some(row) = self.lanes.get_mut(&lane) {
             self.bytes = self.bytes.saturating_sub(row.bytes);
             row.bytes = 0;
-            row.runs.clear();
+            row.stretches.clear();
         }
     }
 }
 
 impl Row {
-    fn push(&mut self, run: Run) -> usize {
-        let bytes = run.encoded().len();
+    fn push(&mut self, stretch: Stretch) -> usize {
+        let bytes = bytes(&stretch);
         self.bytes += bytes;
-        self.runs.push_back(run);
+        self.stretches.push_back(stretch);
         bytes
     }
 
-    fn push_front(&mut self, run: Run) -> usize {
-        let bytes = run.encoded().len();
+    fn push_front(&mut self, stretch: Stretch) -> usize {
+        let bytes = bytes(&stretch);
         self.bytes += bytes;
-        self.runs.push_front(run);
+        self.stretches.push_front(stretch);
         bytes
+    }
+
+    /// The last number at hand, or `sent` when there is nothing.
+    fn through(&self, sent: Number) -> Number {
+        self.stretches.back().map_or(sent, Stretch::last)
+    }
+}
+
+fn first(stretch: &Stretch) -> Number {
+    match stretch {
+        Stretch::Run { run, .. } => run.first(),
+        Stretch::Tombstone(tombstone) => tombstone.first,
+    }
+}
+
+fn bytes(stretch: &Stretch) -> usize {
+    match stretch {
+        Stretch::Run { run, .. } => run.encoded().len(),
+        Stretch::Tombstone(_) => size_of::<Stretch>(),
     }
 }

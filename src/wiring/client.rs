@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Recipient};
+use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::connection::{
-    Connection, ConnectionOptions, ConnectionPorts, Hangup, StoredRuns,
+    Buried, Connection, ConnectionOptions, ConnectionPorts, Hangup, SpoolTime, StoredRuns,
 };
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::{ClientMeters, CommitMeters};
@@ -48,7 +48,7 @@ impl ClientPart {
     /// # Errors
     /// When the spool cannot be opened or a source's address not be bound.
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
-        let link: Arc<OnceLock<Recipient<StoredRuns>>> = Arc::default();
+        let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let (spool, opened) = open(config, Arc::clone(&link))?;
         let Opened { identity, lanes, .. } = opened;
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
@@ -65,18 +65,23 @@ impl ClientPart {
             silence: config.silence,
             reconnect_initial: config.reconnect.initial,
             reconnect_max: config.reconnect.max,
+            now: {
+                let spool = spool.clone();
+                SpoolTime(Arc::new(move || spool.now()))
+            },
         };
         let ports = ConnectionPorts {
             read: persistence.clone().recipient(),
             prove: persistence.clone().recipient(),
             drop_through: persistence.clone().recipient(),
+            expire: persistence.clone().recipient(),
             rekey: persistence.clone().recipient(),
         };
         let connection =
             Connection::new(options, ports, identity, lanes, meters.clone(), board.clone());
         let connection = Connection::start_in_arbiter(&arbiter, |_| connection);
         // The cell is empty until here and filled once.
-        drop(link.set(connection.clone().recipient()));
+        drop(link.set(connection.clone()));
         let memory = Purse::new(SOURCE_MEMORY_BYTES);
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
         let outlet =
@@ -172,15 +177,23 @@ impl ClientPart {
 
 fn open(
     config: &config::Client,
-    link: Arc<OnceLock<Recipient<StoredRuns>>>,
+    link: Arc<OnceLock<Addr<Connection>>>,
 ) -> Result<(Spool, Opened), Failure> {
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
     let options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
     let commits = CommitMeters::new("spool");
     let on_commit = move |committed: Committed| {
-        commits.committed(committed.took, committed.packets);
+        let Committed { runs, packets, buried, took } = committed;
+        if packets > 0 {
+            commits.committed(took, packets);
+        }
         if let Some(connection) = link.get() {
-            connection.do_send(StoredRuns(committed.runs));
+            if !buried.is_empty() {
+                connection.do_send(Buried(buried));
+            }
+            if !runs.is_empty() {
+                connection.do_send(StoredRuns(runs));
+            }
         }
     };
     Spool::open(options, Arc::new(FileDisk), Box::new(on_commit))

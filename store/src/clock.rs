@@ -1,6 +1,7 @@
 //! The only place in this room that reads a clock: to measure how long something took or waited, and
 //! how old packets are. Times that mean something to a user come in with what is recorded.
 
+use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -16,8 +17,11 @@ pub(crate) fn now() -> Instant {
 /// What the system says of time.
 #[expect(clippy::disallowed_methods, reason = "this is the room's one clock")]
 pub(crate) fn reading() -> Reading {
-    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let boot = u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0);
+    static BOOT: OnceLock<u128> = OnceLock::new();
+    let boot = *BOOT.get_or_init(|| {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
+    });
     let since_boot = clock_gettime(ClockId::Boottime);
     let seconds = u64::try_from(since_boot.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(since_boot.tv_nsec).unwrap_or(0);

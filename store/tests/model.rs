@@ -11,8 +11,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{CrashDisk, SpoolRig, data, options};
-use paquebot_protocol::{Lane, Number};
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Held, Lane, Number};
 use paquebot_store::SpoolOptions;
 use proptest::prelude::*;
 
@@ -20,6 +23,7 @@ use proptest::prelude::*;
 enum Action {
     Append { lane: usize, count: u64, bytes: usize },
     Drop { lane: usize, part: u64 },
+    Bury { lane: usize, part: u64, count: u64 },
     Rekey,
     Restart,
     Cut,
@@ -29,9 +33,15 @@ fn action() -> impl Strategy<Value = Action> {
     let append = (0..3_usize, 1..60_u64, 0..6_000_usize)
         .prop_map(|(lane, count, bytes)| Action::Append { lane, count, bytes });
     let drop = (0..3_usize, 0..101_u64).prop_map(|(lane, part)| Action::Drop { lane, part });
+    let bury = (0..3_usize, 0..100_u64, 1..80_u64).prop_map(|(lane, part, count)| Action::Bury {
+        lane,
+        part,
+        count,
+    });
     prop_oneof![
         8 => append,
         4 => drop,
+        4 => bury,
         1 => Just(Action::Rekey),
         1 => Just(Action::Restart),
         1 => Just(Action::Cut),
@@ -44,6 +54,7 @@ const TARGETS: [&str; 3] = ["orders.new", "alarms.high", "logs.app"];
 #[derive(Debug, Default)]
 struct Model {
     lanes: Vec<(Lane, usize, Vec<Vec<u8>>, u64)>,
+    gone: BTreeSet<(Lane, u64)>,
 }
 
 impl Model {
@@ -75,6 +86,27 @@ fn step(rig: SpoolRig, model: &mut Model, action: &Action) -> SpoolRig {
             *dropped = (*dropped).max(stored.len() as u64 * part / 100);
             rig.spool.drop_through(*number, Number(*dropped), 0, 0);
         }
+        Action::Bury { lane, part, count } => {
+            let Some((number, _, stored, _)) =
+                model.lanes.iter().find(|(_, known, ..)| known == lane)
+            else {
+                return rig;
+            };
+            let first = stored.len() as u64 * part / 100 + 1;
+            let last = (first + count).min(stored.len() as u64);
+            let acked = rig.lane(*number).acked_through.0;
+            if first > last || first <= acked {
+                return rig;
+            }
+            let buried = rig.bury(*number, first, last, SkipReason::Purged);
+            let fresh = (first..=last).all(|at| !model.gone.contains(&(*number, at)));
+            if buried > 0 {
+                assert!(fresh && buried == last - first + 1);
+                model.gone.extend((first..=last).map(|at| (*number, at)));
+            } else {
+                assert!(!fresh || rig.chain_at(*number, last).is_none(), "{first} to {last}");
+            }
+        }
         Action::Rekey => {
             rig.rekey().unwrap();
         }
@@ -86,12 +118,21 @@ fn step(rig: SpoolRig, model: &mut Model, action: &Action) -> SpoolRig {
 
 fn check(rig: &SpoolRig, model: &Model) {
     for (lane, _, stored, dropped) in &model.lanes {
-        let (acked, found) = rig.held(*lane);
+        // Drops ride on commits here, so nothing moves while this looks.
+        let state = rig.lane(*lane);
+        let acked = state.acked_through.0;
         assert!(acked <= *dropped);
-        let expected = (1..).zip(stored.iter().cloned()).skip(usize::try_from(acked).unwrap());
+        let is_gone = |number: &u64| model.gone.contains(&(*lane, *number));
+        let expected = (1..).zip(stored).skip(usize::try_from(acked).unwrap());
+        let expected = expected.map(|(at, data)| (at, (!is_gone(&at)).then(|| data.clone())));
+        let found = rig.numbers(*lane, acked + 1);
         assert!(found.into_iter().eq(expected), "lane {lane} after {acked}");
+        let pending = (acked + 1..=stored.len() as u64).filter(|at| !is_gone(at)).count() as u64;
+        assert_eq!(state.pending_packets, pending);
+        let accounted = state.handled() + state.totals.sum() + state.pending_packets;
+        assert_eq!(accounted, stored.len() as u64, "R8 of lane {lane}: {state:?}");
         assert_eq!(rig.chain_at(*lane, stored.len() as u64 + 1), None);
-        assert!(rig.chain_at(*lane, stored.len() as u64).is_some());
+        assert_ne!(rig.held_at(*lane, stored.len() as u64), Held::Unknown);
     }
 }
 

@@ -8,19 +8,20 @@ mod socket;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use paquebot_protocol::heartbeat::Heartbeat;
 use paquebot_protocol::outbox::Outbox;
-use paquebot_protocol::{ClientId, Control, Lane, LedgerId, Number, TargetId};
+use paquebot_protocol::{ClientId, Control, Lane, LedgerId, Millis, Number, TargetId};
 use paquebot_store::{Identity, LaneState};
 
-pub use traffic::StoredRuns;
+pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
-use crate::persistence::{DropThrough, Prove, Read, Rekey};
+use crate::persistence::{DropThrough, Expire, Prove, Read, Rekey};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
 use crate::writer::FrameWriter;
@@ -40,6 +41,18 @@ pub struct ConnectionOptions {
     pub reconnect_initial: Duration,
     /// The longest.
     pub reconnect_max: Duration,
+    /// The spool's clock, by which packets grow old.
+    pub now: SpoolTime,
+}
+
+/// Asks the spool's clock.
+#[derive(Clone)]
+pub struct SpoolTime(pub Arc<dyn Fn() -> Millis + Send + Sync>);
+
+impl std::fmt::Debug for SpoolTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SpoolTime")
+    }
 }
 
 /// Whom the connection asks.
@@ -51,6 +64,8 @@ pub struct ConnectionPorts {
     pub prove: Recipient<Prove>,
     /// To drop what has its outcome.
     pub drop_through: Recipient<DropThrough>,
+    /// To declare packets that have outlived their time.
+    pub expire: Recipient<Expire>,
     /// For a new name.
     pub rekey: Recipient<Rekey>,
 }

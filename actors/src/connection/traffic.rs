@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{OpenLane, RefusedCode};
+use paquebot_protocol::frame::{OpenLane, RefusedCode, SKIP_BYTES, Skip};
 use paquebot_protocol::outbox::Order;
 use paquebot_protocol::{Control, Frame, Lane, Millis, Number};
-use paquebot_store::StoredRun;
+use paquebot_store::{StoredRun, Stretch, Tombstone};
 
 use super::{Connection, LaneFacts};
 use crate::clock;
-use crate::persistence::{DropThrough, Loaded, Prove, Proven, Read, Rekey, Rekeyed};
+use crate::persistence::{DropThrough, Expire, Loaded, Prove, Proven, Read, Rekey, Rekeyed};
 use crate::shelf::READ_BYTES;
 
 /// How long a run that the server can never take waits for someone to change that.
@@ -22,6 +22,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// How long a lane whose packets could not be read waits.
 const READ_FAILED_PAUSE: Millis = Millis(30 * 1000);
+
+/// How long a lane waits for the spool to declare packets that are over.
+const EXPIRE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lanes that are opened in one frame.
 const OPEN_LANES_AT_ONCE: usize = 128;
@@ -117,8 +120,8 @@ impl Connection {
                 Order::Send { lane, generation, from, packets_max } => {
                     self.send(lane, generation, from, packets_max, ctx)
                 }
-                Order::Drop { lane, through, skipped: _ } => {
-                    self.drop_through(lane, through);
+                Order::Drop { lane, through, skipped } => {
+                    self.drop_through(lane, through, skipped);
                     Ok(())
                 }
             };
@@ -159,7 +162,21 @@ impl Connection {
     ) -> Result<(), String> {
         let Some(facts) = self.lanes.get_mut(&lane) else { return Ok(()) };
         let Some(socket) = &self.socket else { return Ok(()) };
-        let run = self.shelf.take(lane, from, packets_max);
+        let run = match self.shelf.take(lane, from, packets_max) {
+            Some(Stretch::Tombstone(tombstone)) => return self.skip(lane, generation, &tombstone),
+            Some(Stretch::Run { expires: Some(expires), .. })
+                if expires <= (self.options.now.0)() =>
+            {
+                // The spool declares what is over; the lane goes on when it has.
+                self.outbox.loading(lane);
+                self.shelf.clear_lane(lane);
+                self.ports.expire.do_send(Expire { lane, from });
+                ctx.run_later(EXPIRE_PATIENCE, move |connection, ctx| connection.go_on(lane, ctx));
+                return Ok(());
+            }
+            Some(Stretch::Run { run, .. }) => Some(run),
+            None => None,
+        };
         if let Some(run) = run.as_ref().filter(|run| run.encoded().len() > socket.run_bytes_max) {
             tracing::error!(target = %facts.target, number = %run.first(),
                 bytes = run.encoded().len(), takes = socket.run_bytes_max,
@@ -185,6 +202,28 @@ impl Connection {
         Ok(())
     }
 
+    /// Says that packets will never come, in their place.
+    fn skip(&mut self, lane: Lane, generation: u32, tombstone: &Tombstone) -> Result<(), String> {
+        let Tombstone { first, last: through, chain, chain_after, reason } = *tombstone;
+        self.say(&[Control::Skip(Skip {
+            lane,
+            generation,
+            first,
+            through,
+            chain,
+            chain_after,
+            reason,
+        })])?;
+        self.outbox.sent(lane, through, SKIP_BYTES);
+        Ok(())
+    }
+
+    /// What the lane waited for on disk may be there now.
+    fn go_on(&mut self, lane: Lane, ctx: &mut Context<Self>) {
+        self.outbox.loaded(lane);
+        self.act(ctx);
+    }
+
     /// Reads on for a lane that has little at hand and more on disk.
     fn read_ahead(&mut self, lane: Lane, sent_through: Number, ctx: &mut Context<Self>) {
         let Some(facts) = self.lanes.get(&lane) else { return };
@@ -194,11 +233,11 @@ impl Connection {
         }
     }
 
-    fn drop_through(&mut self, lane: Lane, through: Number) {
+    fn drop_through(&mut self, lane: Lane, through: Number, skipped: u64) {
         let Some(facts) = self.lanes.get_mut(&lane) else { return };
         let alive = facts.dead.split_off(&through.next());
         let dead = std::mem::replace(&mut facts.dead, alive).into_iter().collect();
-        self.ports.drop_through.do_send(DropThrough { lane, through, dead });
+        self.ports.drop_through.do_send(DropThrough { lane, through, dead, skipped });
     }
 
     fn pause(&mut self, lane: Lane, generation: u32, wait: Millis, ctx: &mut Context<Self>) {
@@ -279,7 +318,7 @@ impl Handler<StoredRuns> for Connection {
     type Result = ();
 
     fn handle(&mut self, stored: StoredRuns, ctx: &mut Self::Context) {
-        for StoredRun { lane, target, run } in stored.0 {
+        for StoredRun { lane, target, run, expires } in stored.0 {
             let before = run.first().before();
             let fresh = || LaneFacts {
                 target,
@@ -291,8 +330,28 @@ impl Handler<StoredRuns> for Connection {
             self.outbox.stored(lane, before, run.last());
             if self.socket.is_some() {
                 let sent_through = self.outbox.sent_through(lane).unwrap_or(before);
-                self.shelf.put_fresh(lane, sent_through, run);
+                self.shelf.put_fresh(lane, sent_through, run, expires);
             }
+        }
+        self.act(ctx);
+    }
+}
+
+/// These packets are declared gone: what is at hand of their lanes is out of date.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Buried(pub Vec<(Lane, Tombstone)>);
+
+impl Handler<Buried> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, buried: Buried, ctx: &mut Self::Context) {
+        for (lane, tombstone) in buried.0 {
+            tracing::warn!(target = self.target_of(lane), packets = tombstone.count(),
+                first = %tombstone.first, last = %tombstone.last, reason = ?tombstone.reason,
+                "packets will not be sent: they are declared gone");
+            self.shelf.clear_lane(lane);
+            self.outbox.loaded(lane);
         }
         self.act(ctx);
     }
@@ -302,10 +361,10 @@ impl Handler<Loaded> for Connection {
     type Result = ();
 
     fn handle(&mut self, loaded: Loaded, ctx: &mut Self::Context) {
-        let Loaded { lane, runs } = loaded;
+        let Loaded { lane, stretches } = loaded;
         let sent_through = self.outbox.sent_through(lane).unwrap_or_default();
-        match runs {
-            Ok(runs) if !runs.is_empty() => self.shelf.put_read(lane, sent_through, runs),
+        match stretches {
+            Ok(read) if !read.is_empty() => self.shelf.put_read(lane, sent_through, read),
             unreadable => {
                 let error = unreadable.err().map_or("found none".into(), |error| error.to_string());
                 tracing::error!(
@@ -315,8 +374,7 @@ impl Handler<Loaded> for Connection {
                 );
                 self.shelf.put_read(lane, sent_through, Vec::new());
                 let again = move |connection: &mut Self, ctx: &mut Context<Self>| {
-                    connection.outbox.loaded(lane);
-                    connection.act(ctx);
+                    connection.go_on(lane, ctx);
                 };
                 ctx.run_later(READ_FAILED_PAUSE.into(), again);
                 return;

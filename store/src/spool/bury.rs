@@ -144,13 +144,13 @@ impl Writer {
             return Ok(());
         }
         let mut meta = transaction.open_table(schema::META)?;
-        meta.insert(schema::META_CLOCK, schema::encode(&self.clock.row())?.as_slice())?;
+        meta.insert(schema::META_CLOCK, schema::encode(&self.shared.clock_row())?.as_slice())?;
         Ok(())
     }
 
     /// Whether what is written down of the clock is recent enough.
     pub(super) fn clock_is_kept(&self) -> bool {
-        let shown = self.clock.row().shown;
+        let shown = self.shared.clock_row().shown;
         shown.since(self.clock_kept) < CLOCK_KEPT_FOR && self.clock_kept <= shown
     }
 }

@@ -63,7 +63,7 @@ impl Writer {
             }
             // What may go goes all the same: that is what makes room.
         }
-        let now = self.clock.now();
+        let now = self.shared.now();
         match self.write(&stage, now) {
             Ok(mut written) => {
                 let buried = mem::take(&mut written.buried);
@@ -253,6 +253,10 @@ impl Writer {
     /// Puts a lane in place, here and for everybody.
     pub(super) fn put_lane(&mut self, lane: Lane, mut entry: LaneEntry) {
         let before = self.lanes.get(lane);
+        let expires = before.and_then(|before| before.expires);
+        if entry.expires != expires || before.is_none() {
+            self.aging.extend(entry.expires.map(|at| (at, lane)));
+        }
         let packets = before.map_or(0, LaneEntry::pending_packets);
         let bytes = before.map_or(0, |before| before.pending_bytes);
         entry.pending_bytes = self.pending_bytes_of(lane, &entry);

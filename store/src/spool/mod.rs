@@ -22,6 +22,7 @@ mod bury;
 mod catalog;
 mod commit;
 mod envelope;
+mod expire;
 mod facts;
 mod fail;
 mod lanes;
@@ -43,7 +44,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SendError, Sender, SyncSender};
 use std::time::Duration;
 
-use paquebot_protocol::{Batch, Held, Lane, Number, TargetId};
+use paquebot_protocol::{Batch, Held, Lane, Millis, Number, TargetId};
 
 pub use age::Reading;
 use bury::Burial;
@@ -134,7 +135,7 @@ pub struct Append {
 #[derive(Debug, Clone)]
 pub struct Spool {
     shared: Arc<Shared>,
-    orders: SyncSender<Order>,
+    orders: Arc<SyncSender<Order>>,
     asks: Sender<Ask>,
     thread: Thread,
 }
@@ -153,9 +154,10 @@ impl Spool {
         let (asks, asked) = mpsc::channel();
         let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
         let (mut writer, opened) = open::open(options, Arc::clone(&disk), on_commit, asks.clone())?;
-        let shared = Arc::clone(&writer.shared);
+        let (shared, orders) = (Arc::clone(&writer.shared), Arc::new(orders));
         let reader = Reader {
             shared: Arc::clone(&shared),
+            orders: Arc::downgrade(&orders),
             sealed: SealedSegments::new(disk, writer.paths.clone()),
         };
         writer.reading = Some(thread::start("spool-read", move || reader.run(&asked))?);
@@ -204,6 +206,17 @@ impl Spool {
     ) {
         // When nobody takes it, it is dropped, and its promise says that the spool is closed.
         let _ = self.asks.send(Ask::Read { lane, from, bytes_max, promise: Promise::new(reply) });
+    }
+
+    /// What the spool's clock shows, by which its packets grow old.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.shared.now()
+    }
+
+    /// Has packets of `lane`, from one on, declared expired if their time is over; a commit tells.
+    pub fn expire(&self, lane: Lane, from: Number) {
+        let _ = self.orders.send(Order::Expire { lane, from });
     }
 
     /// What this spool holds of the chain of `lane` at `number` (R7).

@@ -36,7 +36,6 @@ use crate::schema::{self, LaneRow, SpoolRow};
 struct Found {
     active: Active,
     row: SpoolRow,
-    clock: SpoolClock,
     lanes: Lanes,
     shared: Shared,
     notes: Vec<String>,
@@ -57,12 +56,13 @@ pub(super) fn open(
         None => make(&*disk, &paths, system, notes)?,
         Some(number) => read(&*disk, &paths, *number, &numbers, system, notes)?,
     };
-    let Found { active, row, clock, lanes, shared, notes } = found;
+    let Found { active, row, lanes, shared, notes } = found;
     let identity =
         Identity { spool: row.spool, replaces: row.replaces, opened: row.opened, nonce: row.nonce };
     shared.files().active = Some(Arc::clone(&active.db));
     let mut writer = Writer {
         next_segment: active.number + 1,
+        clock_kept: shared.clock_row().shown,
         options,
         disk,
         paths,
@@ -78,8 +78,8 @@ pub(super) fn open(
         drops: BTreeMap::new(),
         drops_since: None,
         burials: Vec::new(),
-        clock_kept: clock.row().shown,
-        clock,
+        aging: BTreeSet::new(),
+        sweeping: BTreeSet::new(),
         moved: None,
         moving: None,
         immovable: Vec::new(),
@@ -153,8 +153,8 @@ fn make(
     };
     let active = segment::create(disk, paths, 1, 0, fill)
         .map_err(|not_made| damaged(&paths.segment(1), not_made.fault))?;
-    let (lanes, shared) = (Lanes::default(), Shared::default());
-    Ok(Found { active, row, clock, lanes, shared, notes })
+    let (lanes, shared) = (Lanes::default(), Shared::new(clock));
+    Ok(Found { active, row, lanes, shared, notes })
 }
 
 /// A spool that is there, with `number` its active segment.
@@ -172,7 +172,7 @@ fn read(
     let (row, clock) = begin(&active, system).map_err(|fault| damaged(&path, fault))?;
     let lanes = read_lanes(&active).map_err(|fault| damaged(&path, fault))?;
     let manifest = read_manifest(&active).map_err(|fault| damaged(&path, fault))?;
-    let mut found = Found { active, row, clock, lanes, shared: Shared::default(), notes };
+    let mut found = Found { active, row, lanes, shared: Shared::new(clock), notes };
     found.read_tombstones().map_err(|fault| damaged(&path, fault))?;
     found.read_runs().map_err(|fault| damaged(&path, fault))?;
     found.take_manifest(disk, paths, manifest)?;

@@ -10,21 +10,23 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
-use paquebot_protocol::{Chain, Held, Lane, Number, Run};
+use paquebot_protocol::{Chain, Held, Lane, Millis, Number, Run};
 use redb::{ReadTransaction, ReadableDatabase};
 
 use super::bury;
 use super::catalog::Piece;
 use super::envelope::Envelope;
+use super::expire::HeldRuns;
 use super::facts::{Stretch, Tombstone};
 use super::release::{Loaded, Moving};
 use super::sealed::SealedSegments;
 use super::shared::Shared;
 use super::tombstone::{Tombstones, cover};
+use super::writer::Order;
 use crate::error::ReadError;
 use crate::fault::Fault;
 use crate::reply::Promise;
@@ -47,6 +49,8 @@ pub(super) enum Ask {
     ChainAt { lane: Lane, number: Number, promise: Promise<Held, ReadError> },
     /// What a segment still holds, to be moved.
     Load { segment: u64, pieces: Vec<Moving> },
+    /// Which packets at the head of a lane have outlived their time.
+    Sweep { lane: Lane, from: Number, now: Millis },
     /// A segment was sealed: close it.
     Close { segment: u64 },
     /// A segment was removed.
@@ -58,6 +62,8 @@ pub(super) enum Ask {
 /// What the thread owns.
 pub(super) struct Reader {
     pub(super) shared: Arc<Shared>,
+    /// Only while somebody holds a handle: the writer ends when nobody can ask any more.
+    pub(super) orders: Weak<SyncSender<Order>>,
     pub(super) sealed: SealedSegments,
 }
 
@@ -105,6 +111,7 @@ impl Reader {
                     promise.keep(self.look(lane, |reader| reader.chain_at(lane, number)));
                 }
                 Ask::Load { segment, pieces } => self.load(segment, pieces),
+                Ask::Sweep { lane, from, now } => self.sweep(lane, from, now),
                 Ask::Close { segment } => self.close(segment),
                 Ask::Forget { segment } => self.sealed.forget(segment),
                 Ask::End => return,
@@ -113,7 +120,7 @@ impl Reader {
     }
 
     /// Looks, and looks again when something is not where it should be.
-    fn look<T>(
+    pub(super) fn look<T>(
         &mut self,
         lane: Lane,
         mut look: impl FnMut(&mut Self) -> Result<T, Trouble>,
@@ -131,6 +138,39 @@ impl Reader {
                 Err(Trouble::Fault(fault)) => return Err(ReadError::Failed(fault.to_string())),
             }
         }
+    }
+
+    /// Runs from `from` on, about `bytes_max`, without what tombstones hide.
+    pub(super) fn held(
+        &mut self,
+        lane: Lane,
+        from: Number,
+        bytes_max: usize,
+    ) -> Result<HeldRuns, Trouble> {
+        let (mut runs, mut bytes, mut next) = (Vec::new(), 0, from);
+        let Some(mut view) = self.view(lane, from)? else {
+            return Ok(HeldRuns { runs, goes_on: false });
+        };
+        next = next.max(view.acked.next());
+        while next < view.next && next <= view.through && bytes < bytes_max {
+            let tombstone = view.tombstone_after(lane, next)?;
+            if let Some(tombstone) = tombstone.filter(|tombstone| tombstone.first <= next) {
+                next = tombstone.last.next();
+                continue;
+            }
+            let until = tombstone.map_or(Number(u64::MAX), |tombstone| tombstone.first.before());
+            let found = self.fetch(&mut view, lane, next, until, bytes_max - bytes)?;
+            let from = next;
+            next = found.last().map(|(_, run)| run.last().next()).ok_or(Trouble::Missing(next))?;
+            for (envelope, run) in found {
+                bytes += run.encoded().len();
+                // What comes before may be under a tombstone already.
+                let begins_before = run.first() < from;
+                let visible = if begins_before { run.part(from, run.last()) } else { Some(run) };
+                runs.extend(visible.map(|run| (envelope, run)));
+            }
+        }
+        Ok(HeldRuns { runs, goes_on: next < view.next })
     }
 
     /// Runs and tombstones from the one with `from` on, about `bytes_max`, but at least one if there

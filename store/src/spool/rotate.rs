@@ -146,7 +146,7 @@ impl Writer {
         let mut meta = transaction.open_table(schema::META)?;
         meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
         meta.insert(schema::META_SPOOL, schema::encode(&self.spool_row(number))?.as_slice())?;
-        meta.insert(schema::META_CLOCK, schema::encode(&self.clock.row())?.as_slice())?;
+        meta.insert(schema::META_CLOCK, schema::encode(&self.shared.clock_row())?.as_slice())?;
         let mut lanes = transaction.open_table(schema::LANES)?;
         for (lane, entry) in self.lanes.iter() {
             lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;

@@ -4,21 +4,23 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use paquebot_protocol::{Chain, Lane};
+use paquebot_protocol::{Chain, Lane, Millis};
 use redb::Database;
 
+use super::age::{ClockRow, SpoolClock};
 use super::catalog::Catalog;
 use super::facts::{LaneState, SpoolStatus};
 use super::release::Loaded;
 use super::tombstone::Tombstones;
 
 /// What is shared.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     files: Mutex<Files>,
     lanes: Mutex<BTreeMap<Lane, KnownLane>>,
     status: Mutex<SpoolStatus>,
     loaded: Mutex<Option<Loaded>>,
+    clock: Mutex<SpoolClock>,
 }
 
 /// A lane as of the last commit.
@@ -40,6 +42,27 @@ pub(super) struct Files {
 }
 
 impl Shared {
+    /// Nothing yet but the clock.
+    pub(super) fn new(clock: SpoolClock) -> Self {
+        Self {
+            files: Mutex::default(),
+            lanes: Mutex::default(),
+            status: Mutex::default(),
+            loaded: Mutex::default(),
+            clock: Mutex::new(clock),
+        }
+    }
+
+    /// What the spool's clock shows.
+    pub(super) fn now(&self) -> Millis {
+        lock(&self.clock).now()
+    }
+
+    /// What is to be kept of it.
+    pub(super) fn clock_row(&self) -> ClockRow {
+        lock(&self.clock).row()
+    }
+
     /// Where packets can be read. Changes with the active segment under one lock, so that a reader
     /// never misses a packet that moves from one to the other.
     pub(super) fn files(&self) -> MutexGuard<'_, Files> {

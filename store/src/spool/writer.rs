@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `stage.rs` | numbers and cuts appends |
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
+//! | `expire.rs` | looks for packets that have outlived their time |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
 //! | `rotate.rs` | begins the next segment |
 //! | `release.rs` | gives files back |
@@ -15,17 +16,17 @@
 //! The lane table in memory is as of the last commit, always: a commit works on copies of the rows
 //! that it touches, and puts them in place when it is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use paquebot_protocol::{Lane, Millis, Number, Origin};
 
-use super::age::SpoolClock;
 use super::bury::Burial;
 use super::catalog::Piece;
+use super::expire::Swept;
 use super::facts::{Identity, Stored};
 use super::lanes::Lanes;
 use super::read::Ask;
@@ -52,6 +53,10 @@ pub(super) enum Order {
     Drop { lane: Lane, waived: Waived },
     /// Declare packets gone.
     Bury(Burial),
+    /// Look for packets of a lane, from one on, that have outlived their time.
+    Expire { lane: Lane, from: Number },
+    /// What the reader found.
+    Swept(Swept),
     /// Take a new id.
     Rekey(Promise<Identity, AppendError>),
     /// Commit what waits, and end.
@@ -87,7 +92,10 @@ pub(super) struct Writer {
     pub(super) drops_since: Option<Instant>,
     /// Packets to be declared gone with the next commit.
     pub(super) burials: Vec<Burial>,
-    pub(super) clock: SpoolClock,
+    /// Lanes by when a packet at their head may outlive its time.
+    pub(super) aging: BTreeSet<(Millis, Lane)>,
+    /// Lanes that the reader is looking through.
+    pub(super) sweeping: BTreeSet<Lane>,
     /// What the clock showed when that was last written down.
     pub(super) clock_kept: Millis,
     /// Runs on their way from an old segment into the active one.
@@ -129,12 +137,17 @@ impl Writer {
             if self.ticked.elapsed() >= self.options.tidy_every && self.ticks() {
                 self.tick();
             }
+            if !self.aging.is_empty() {
+                self.sweep();
+            }
         }
     }
 
     fn wait(&self, orders: &Receiver<Order>) -> Result<Order, RecvTimeoutError> {
         let tick = self.ticked.checked_add(self.options.tidy_every).filter(|_| self.ticks());
-        let due = [tick, self.drops_due()].into_iter().flatten().min();
+        let age = |(at, _): &(Millis, Lane)| Duration::from(at.since(self.shared.now()));
+        let aged = self.aging.first().and_then(|first| clock::now().checked_add(age(first)));
+        let due = [tick, self.drops_due(), aged].into_iter().flatten().min();
         match due {
             Some(due) => orders.recv_timeout(due.saturating_duration_since(clock::now())),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -153,6 +166,8 @@ impl Writer {
             Order::Append(append) => self.append(append),
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
+            Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
+            Order::Swept(swept) => self.swept(swept),
             Order::Rekey(promise) => self.rekey(promise),
             Order::Close => return false,
         }

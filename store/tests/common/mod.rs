@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{
     Batch, Chain, ClientId, Held, Lane, LaneKey, Number, Packet, Run, SpoolId, TargetId,
 };
 use paquebot_store::{
     Admitted, Append, AppendError, Committed, CursorAt, DeadLetter, Fence, Identity, LaneState,
     Ledger, LedgerError, LedgerOpened, LedgerOptions, Mark, OpenError, Opened, ReadError, Record,
-    RecordError, Reply, Spool, SpoolOptions, Stored, Stretch,
+    RecordError, Reply, Spool, SpoolOptions, Stored, Stretch, Tombstone,
 };
 
 pub use crash_disk::*;
@@ -169,6 +170,55 @@ impl SpoolRig {
                 next = run.last().next();
             }
         }
+    }
+
+    /// Everything after `from`: each number with its data, or without when it is declared gone. The
+    /// chains must meet.
+    pub fn numbers(&self, lane: Lane, from: u64) -> Vec<(u64, Option<Vec<u8>>)> {
+        let (mut numbers, mut next, mut chain) = (Vec::new(), Number(from), None);
+        loop {
+            let stretches = self.stretches(lane, next.0, 300_000).unwrap();
+            if stretches.is_empty() {
+                return numbers;
+            }
+            for stretch in stretches {
+                let last = stretch.last();
+                let (first, before, after) = match &stretch {
+                    Stretch::Run { run, .. } => {
+                        (run.first(), Some(run.head().chain), run.verify().unwrap())
+                    }
+                    Stretch::Tombstone(gone) => (gone.first, gone.chain, gone.chain_after),
+                };
+                if let (Some(chain), Some(before)) = (chain, before)
+                    && first == next
+                {
+                    assert_eq!(chain, before, "the chain at {next} of {lane}");
+                }
+                chain = Some(after);
+                match &stretch {
+                    Stretch::Run { run, .. } => {
+                        for (number, record) in run.records().filter(|(number, _)| *number >= next)
+                        {
+                            let data = Packet::decode(record).unwrap().data.to_vec();
+                            numbers.push((number.0, Some(data)));
+                        }
+                    }
+                    Stretch::Tombstone(_) => {
+                        numbers.extend((next.0..=last.0).map(|number| (number, None)));
+                    }
+                }
+                next = last.next();
+            }
+        }
+    }
+
+    /// Declares packets gone, if their chains are known.
+    pub fn bury(&self, lane: Lane, first: u64, last: u64, reason: SkipReason) -> u64 {
+        let chain = self.chain_at(lane, first - 1);
+        let Some(chain_after) = self.chain_at(lane, last) else { return 0 };
+        let (first, last) = (Number(first), Number(last));
+        let tombstone = Tombstone { first, last, chain, chain_after, reason };
+        ask(|reply| self.spool.bury(lane, vec![tombstone], reply)).unwrap()
     }
 
     /// The acknowledged number, and every packet after it: drops that are committed meanwhile make
