@@ -74,6 +74,9 @@ pub struct SendArgs {
     /// The media type of the data
     #[arg(long, value_name = "TYPE")]
     pub content_type: Option<String>,
+    /// For how long the packet is worth sending; later it expires [default: as its policy says]
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub ttl: Option<Duration>,
     /// What to wait for
     #[arg(long, value_enum, default_value_t = Wait::Stored)]
     pub wait: Wait,

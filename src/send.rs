@@ -56,6 +56,9 @@ fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> R
         })?;
         request = request.header(format!("paquebot-header-{name}"), value);
     }
+    if let Some(ttl) = args.ttl {
+        request = request.header("paquebot-ttl", duration_in_words(ttl));
+    }
     let request = request.body(Full::new(Bytes::from(data)));
     let request = request.map_err(Failure::of(Code::Usage, "the header or content type"))?;
     let answer = door.ask(request, args.timeout.saturating_add(MARGIN))?;

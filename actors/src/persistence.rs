@@ -4,7 +4,7 @@
 //! said by the spool's own thread, after the fsync (R1); this actor never waits for it.
 
 use actix::{Actor, Context, Handler, Message, Recipient};
-use paquebot_protocol::{Batch, Chain, Held, Lane, Number, TargetId};
+use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
 use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored, Stretch};
 
 use crate::permit::Permit;
@@ -202,6 +202,20 @@ impl Handler<Prove> for Persistence {
 pub struct Rekey {
     /// Where the answer goes.
     pub reply: Recipient<Rekeyed>,
+}
+
+/// Packets are sent to this ledger from here on: remember it over restarts (R7).
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Remember(pub LedgerId);
+
+impl Handler<Remember> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, remember: Remember, _: &mut Self::Context) {
+        // When it could not be written down, it is remembered with the next connection.
+        self.spool.remember(remember.0, Box::new(|_| {}));
+    }
 }
 
 /// The answer to [`Rekey`].

@@ -87,8 +87,12 @@ impl Admin {
         }
         if let Some(outlet) = sender {
             let name = ADMIN_SOURCE.to_owned();
-            let options =
-                HttpOptions { name, allow_origins: Vec::new(), parse_duration: cli::duration };
+            let options = HttpOptions {
+                name,
+                allow_origins: Vec::new(),
+                ttl: None,
+                parse_duration: cli::duration,
+            };
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
         let mut sockets = Vec::new();

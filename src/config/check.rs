@@ -10,6 +10,7 @@ use super::address::Reach;
 use super::client::Client;
 use super::duration::duration_in_words;
 use super::handler::{FileFormat, Handler, HandlerKind};
+use super::policy::Policy;
 use super::retry::RetryPolicy;
 use super::server::{Server, UnknownTarget};
 use super::size::size_in_words;
@@ -68,13 +69,20 @@ fn tell_client(report: &mut Report, client: &Client) {
         tell_source(report, source);
     }
     let Spool { max_bytes, when_full, max_lanes } = client.spool;
-    report.line(
-        1,
-        "packets are kept: until acked, which means handled or a dead letter; none expires",
-    );
+    report.line(1, "packets are kept: until acked, which means handled or a dead letter");
     let (full, most) = (told_when_full(when_full), size_in_words(max_bytes));
     report
         .line(1, &format!("spool full ({most} of real file bytes, or {max_lanes} lanes): {full}"));
+    report.line(1, "one target: at most half of the spool while others hold packets");
+    for policy in &client.policies {
+        tell_policy(report, policy);
+    }
+    if client.separate_ledgers {
+        report.line(
+            1,
+            "servers of several ledgers: at least once, without an order, over a change of ledger",
+        );
+    }
     let packet = size_in_words(client.max_packet_bytes);
     report.line(1, &format!("packet larger than {packet}: refused before it is stored"));
     let servers: Vec<_> = client.servers.iter().map(ToString::to_string).collect();
@@ -84,9 +92,28 @@ fn tell_client(report: &mut Report, client: &Client) {
     report.line(1, &format!("connection lost: {}", told_tries(client.reconnect)));
 }
 
+fn tell_policy(report: &mut Report, policy: &Policy) {
+    let targets: Vec<_> = policy.targets.iter().map(ToString::to_string).collect();
+    report.line(1, &format!("policy for {}:", targets.join(", ")));
+    if let Some(ttl) = policy.ttl {
+        let ttl = duration_in_words(ttl);
+        report
+            .line(2, &format!("not sent after {ttl}: counted as expired, and the server is told"));
+    }
+    if let Some(when_full) = policy.when_full {
+        report.line(2, &format!("no room: {}", told_when_full(when_full)));
+    }
+    if let Some(max_bytes) = policy.max_bytes {
+        report.line(2, &format!("one target: at most {}", size_in_words(max_bytes)));
+    }
+}
+
 fn tell_source(report: &mut Report, source: &Source) {
     let SourceKind::Http { listen, max_connections, allow_origins } = &source.kind;
     report.line(1, &format!("source {}: http on {listen}", source.name));
+    if let Some(ttl) = source.ttl {
+        report.line(2, &format!("packets live for {}", duration_in_words(ttl)));
+    }
     report.line(2, "\"stored\" is said after the fsync that covers the packet");
     let who = match listen.reach() {
         Reach::Machine => "from this machine only",
@@ -178,6 +205,10 @@ fn tell_admin(report: &mut Report, admin: Option<&Admin>, metrics: Metrics) {
 fn told_when_full(when_full: WhenFull) -> &'static str {
     match when_full {
         WhenFull::Reject => "new packets are refused, those stored stay",
+        WhenFull::Block => "senders wait until there is room, those stored stay",
+        WhenFull::DropOldest => {
+            "the oldest packets make way, counted as evicted, and the server is told"
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::duration::duration_in_words;
 use super::kind;
 use super::loading::Reported;
 use super::packet::{PACKET_BYTES, PACKET_BYTES_DEFAULT};
+use super::policy::Policy;
 use super::problem::Fault;
 use super::retry::RetryPolicy;
 use super::section::Section;
@@ -49,6 +50,11 @@ pub struct Client {
     pub reconnect: RetryPolicy,
     /// How much it keeps.
     pub spool: Spool,
+    /// How packets to some targets are kept; the first that matches counts.
+    pub policies: Vec<Policy>,
+    /// Whether its servers may be of several ledgers: at least once then, without an order over a
+    /// change.
+    pub separate_ledgers: bool,
     /// Where its packets come from.
     pub sources: Vec<Source>,
 }
@@ -70,7 +76,9 @@ impl Client {
         let reconnect = section.table("reconnect");
         let reconnect =
             reconnect.and_then(|section| RetryPolicy::read(section, RECONNECT_DEFAULT, WAIT, &[]));
-        section.unavailable(&["token_file", "tls", "policy", "separate_ledgers"]);
+        let policies = Policy::read_all(&mut section);
+        let separate_ledgers = section.optional("separate_ledgers", &kind::flag(), false);
+        section.unavailable(&["token_file", "tls"]);
         section.finish();
         Ok(Self {
             id: id?,
@@ -81,6 +89,8 @@ impl Client {
             silence: silence?,
             reconnect: reconnect?,
             spool: spool?,
+            policies: policies?,
+            separate_ledgers: separate_ledgers?,
             sources: sources?,
         })
     }

@@ -69,6 +69,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The value of `key`, if it is set.
+    pub(super) fn maybe<T>(
+        &mut self,
+        key: &'static str,
+        kind: &Kind<'_, T>,
+    ) -> Result<Option<T>, Reported> {
+        match self.entry(key, Shape::Single)? {
+            Some(entry) => self.read(&entry, kind).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The value of `key`, which must be set.
     pub(super) fn required<T>(
         &mut self,

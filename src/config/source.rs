@@ -3,11 +3,13 @@
 //! Decides which kinds of sources there are and what each needs. Never listens.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::address::{Listen, Reach};
 use super::claim::Claim;
 use super::kind;
 use super::loading::Reported;
+use super::policy::read_ttl;
 use super::problem::Fault;
 use super::section::Section;
 
@@ -25,6 +27,8 @@ pub struct Source {
     pub name: String,
     /// What kind it is, with what that kind needs.
     pub kind: SourceKind,
+    /// For how long its packets are worth sending, unless an event says otherwise.
+    pub ttl: Option<Duration>,
 }
 
 /// The kinds of sources.
@@ -64,10 +68,11 @@ impl Source {
         let kind = match section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))? {
             Word::Http => read_http(&mut section, name.as_deref().ok()),
         };
-        section.unavailable(&["when", "headers", "content_type", "ttl"]);
+        let ttl = read_ttl(&mut section);
+        section.unavailable(&["when", "headers", "content_type"]);
         section.unavailable(&["on_error", "target_on_error"]);
         section.finish();
-        Ok(Self { name: name?, kind: kind? })
+        Ok(Self { name: name?, kind: kind?, ttl: ttl? })
     }
 }
 

@@ -18,9 +18,12 @@ const MAX_LANES_DEFAULT: u64 = 100_000;
 const MAX_LANES: RangeInclusive<u64> = 1..=100_000;
 /// A lane may take half of the spool, and a file may have to double: that leaves room for one.
 const LARGEST_PACKETS_MIN: u64 = 4;
-/// What can be done when it is full, in this version and in later ones.
-const POLICIES: [(&str, WhenFull); 1] = [("reject", WhenFull::Reject)];
-const POLICIES_LATER: [&str; 2] = ["block", "drop-oldest"];
+/// What can be done when it is full.
+pub(super) const WHEN_FULL: [(&str, WhenFull); 3] = [
+    ("reject", WhenFull::Reject),
+    ("block", WhenFull::Block),
+    ("drop-oldest", WhenFull::DropOldest),
+];
 
 /// The bounds of a client's durable store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +42,10 @@ pub struct Spool {
 pub enum WhenFull {
     /// It is refused, and its sender hears so.
     Reject,
+    /// Its sender waits until there is room.
+    Block,
+    /// The oldest packets to such targets make way; they are counted, and the server is told.
+    DropOldest,
 }
 
 impl Spool {
@@ -48,11 +55,8 @@ impl Spool {
         max_packet_bytes: Result<u64, Reported>,
     ) -> Result<Self, Reported> {
         let max_bytes = section.optional("max_bytes", &kind::size(MAX_BYTES), MAX_BYTES_DEFAULT);
-        let when_full = section.optional(
-            "when_full",
-            &kind::choice(&POLICIES, &POLICIES_LATER),
-            WhenFull::Reject,
-        );
+        let when_full =
+            section.optional("when_full", &kind::choice(&WHEN_FULL, &[]), WhenFull::Reject);
         let max_lanes = section.optional("max_lanes", &kind::count(MAX_LANES), MAX_LANES_DEFAULT);
         if let (Ok(max_bytes), Ok(packet)) = (max_bytes, max_packet_bytes)
             && max_bytes / LARGEST_PACKETS_MIN < packet

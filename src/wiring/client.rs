@@ -14,8 +14,12 @@ use paquebot_actors::meters::{ClientMeters, CommitMeters};
 use paquebot_actors::permit::Purse;
 use paquebot_actors::persistence::Persistence;
 use paquebot_actors::receipts::Receipts;
-use paquebot_actors::source::{HttpListener, HttpOptions, HttpSource, Outlet, StopSource};
-use paquebot_store::{Committed, FileDisk, Identity, Opened, Spool, SpoolOptions};
+use paquebot_actors::source::{
+    HttpListener, HttpOptions, HttpSource, Lifetimes, Outlet, StopSource,
+};
+use paquebot_store::{
+    Committed, FileDisk, Identity, LanePolicy, Opened, Policies, Spool, SpoolOptions, WhenFull,
+};
 
 use super::{step, store_failure};
 use crate::admin::ClientView;
@@ -65,6 +69,7 @@ impl ClientPart {
             silence: config.silence,
             reconnect_initial: config.reconnect.initial,
             reconnect_max: config.reconnect.max,
+            separate_ledgers: config.separate_ledgers,
             now: {
                 let spool = spool.clone();
                 SpoolTime(Arc::new(move || spool.now()))
@@ -75,6 +80,7 @@ impl ClientPart {
             prove: persistence.clone().recipient(),
             drop_through: persistence.clone().recipient(),
             expire: persistence.clone().recipient(),
+            remember: persistence.clone().recipient(),
             rekey: persistence.clone().recipient(),
         };
         let connection =
@@ -84,8 +90,13 @@ impl ClientPart {
         drop(link.set(connection.clone()));
         let memory = Purse::new(SOURCE_MEMORY_BYTES);
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
-        let outlet =
-            Outlet::new(persistence.recipient(), memory.clone(), packet_bytes_max, meters.clone());
+        let outlet = Outlet::new(
+            persistence.recipient(),
+            memory.clone(),
+            packet_bytes_max,
+            meters.clone(),
+            lifetimes(config),
+        );
         let view = ClientView {
             id: config.id.clone(),
             identity,
@@ -139,6 +150,7 @@ impl ClientPart {
         let options = HttpOptions {
             name: source.name.clone(),
             allow_origins: allow_origins.clone(),
+            ttl: source.ttl,
             parse_duration: cli::duration,
         };
         let actor = HttpSource::start(options, listener, self.outlet.clone()).map_err(failed())?;
@@ -180,7 +192,8 @@ fn open(
     link: Arc<OnceLock<Addr<Connection>>>,
 ) -> Result<(Spool, Opened), Failure> {
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
-    let options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
+    let mut options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
+    options.policies = keeping(config);
     let commits = CommitMeters::new("spool");
     let on_commit = move |committed: Committed| {
         let Committed { runs, packets, buried, took } = committed;
@@ -198,6 +211,26 @@ fn open(
     };
     Spool::open(options, Arc::new(FileDisk), Box::new(on_commit))
         .map_err(|error| store_failure(&error))
+}
+
+/// How packets are kept when there is no room, as the config says.
+fn keeping(config: &config::Client) -> Policies {
+    let (policies, usual) = (config.policies.clone(), config.spool.when_full);
+    Policies(Arc::new(move |target| {
+        let policy = config::Policy::of(&policies, target);
+        let when_full = match policy.and_then(|policy| policy.when_full).unwrap_or(usual) {
+            config::WhenFull::Reject => WhenFull::Reject,
+            config::WhenFull::Block => WhenFull::Block,
+            config::WhenFull::DropOldest => WhenFull::DropOldest,
+        };
+        LanePolicy { when_full, max_bytes: policy.and_then(|policy| policy.max_bytes) }
+    }))
+}
+
+/// For how long packets are worth sending, as the config says.
+fn lifetimes(config: &config::Client) -> Lifetimes {
+    let policies = config.policies.clone();
+    Lifetimes(Arc::new(move |target| config::Policy::of(&policies, target)?.ttl))
 }
 
 fn announce(config: &config::Client, identity: &Identity, pending: u64) {

@@ -73,6 +73,14 @@ pub enum AppendError {
         /// How many it may have.
         max_bytes: u64,
     },
+    /// The lane has used up its share of the spool, and others want room too.
+    #[error("expected at most {share_bytes} bytes for one target, found {used_bytes} in use")]
+    LaneFull {
+        /// The bytes of the lane's runs.
+        used_bytes: u64,
+        /// How many it may have.
+        share_bytes: u64,
+    },
     /// The target would need one lane too many.
     #[error("expected at most {max} lanes, found a target that needs another")]
     LanesFull {

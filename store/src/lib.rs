@@ -36,6 +36,7 @@ pub use ledger::{
 };
 pub use reply::Reply;
 pub use spool::{
-    Append, Committed, Identity, LaneState, LaneTotals, OnCommit, Opened, Reading, Spool,
-    SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone,
+    Append, Committed, Identity, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Policies,
+    Reading, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone,
+    WhenFull,
 };

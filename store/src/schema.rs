@@ -39,7 +39,7 @@
 //! | `totals` | `dead` | how many there are, bytes of their records | as long as the ledger |
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::{Chain, ClientId, Millis, Number, SpoolId, TargetId};
+use paquebot_protocol::{Chain, ClientId, LedgerId, Millis, Number, SpoolId, TargetId};
 use redb::TableDefinition;
 use serde::{Deserialize, Serialize};
 
@@ -95,6 +95,8 @@ pub(crate) struct SpoolRow {
     pub(crate) nonce: u64,
     pub(crate) next_lane: u64,
     pub(crate) segment: u64,
+    /// The ledger that it was last sent to.
+    pub(crate) ledger: Option<LedgerId>,
 }
 
 /// A lane of a spool.

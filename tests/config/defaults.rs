@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paquebot::config::{
-    Address, FileFormat, HandlerKind, Listen, Reach, RetryPolicy, SourceKind, UnknownTarget,
-    WhenFull,
+    Address, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
+    UnknownTarget, WhenFull,
 };
 
 use super::{CLIENT, Rig, SERVER};
@@ -30,6 +30,7 @@ fn a_client_of_three_lines_has_every_default() {
     assert_eq!(client.spool.max_bytes, 1024 * MIB);
     assert_eq!(client.spool.when_full, WhenFull::Reject);
     assert_eq!(client.spool.max_lanes, 100_000);
+    assert_eq!((client.policies, client.separate_ledgers), (vec![], false));
     assert_eq!(client.sources, []);
 }
 
@@ -64,9 +65,15 @@ fn every_key_is_taken_as_it_is_written() {
         ping = "50ms"
         silence = "1 s"
         reconnect = { initial = "5 ms", max = "5 ms" }
+        separate_ledgers = true
+        [[client.policy]]
+        targets = ["alarm.>", "till.*"]
+        ttl = "2 h"
+        when_full = "drop-oldest"
+        max_bytes = "1 MiB"
         [client.spool]
         max_bytes = "64 MiB"
-        when_full = "reject"
+        when_full = "block"
         max_lanes = 7
         [[client.source]]
         name = "socket"
@@ -77,6 +84,7 @@ fn every_key_is_taken_as_it_is_written() {
         kind = "http"
         listen = "localhost:0"
         max_connections = 0x10
+        ttl = "1 day"
         allow_origins = ["https://Shop.example:8443"]
         [server]
         listen = "0.0.0.0:7035"
@@ -109,6 +117,14 @@ fn every_key_is_taken_as_it_is_written() {
     assert_eq!((client.ping.as_millis(), client.silence.as_millis()), (50, 1_000));
     assert_eq!(client.reconnect.initial, client.reconnect.max);
     assert_eq!((client.spool.max_bytes, client.spool.max_lanes), (64 * MIB, 7));
+    assert_eq!((client.spool.when_full, client.separate_ledgers), (WhenFull::Block, true));
+    let [policy] = client.policies.as_slice() else { panic!("{:?}", client.policies) };
+    assert_eq!((policy.targets.len(), policy.ttl), (2, Some(Duration::from_hours(2))));
+    assert_eq!((policy.when_full, policy.max_bytes), (Some(WhenFull::DropOldest), Some(MIB)));
+    let (in_turn, till) = ("alarm.fire.1".parse().unwrap(), "till.1.2".parse().unwrap());
+    assert!(Policy::of(&client.policies, &in_turn).is_some());
+    assert!(Policy::of(&client.policies, &till).is_none());
+    assert_eq!(client.sources[1].ttl, Some(Duration::from_hours(24)));
     let SourceKind::Http { listen, max_connections, allow_origins } = &client.sources[0].kind
     else {
         panic!("{:?}", client.sources)

@@ -56,7 +56,8 @@ fn the_picture_has_file_line_column_key_and_a_hint() {
     let picture = problems.render(Colour::None);
     let expected = format!(
         "error: client.pnig: unknown key, expected `id`, `data_dir`, `source`, \
-         `max_packet_bytes`, `spool`, `servers`, `ping`, `silence` or `reconnect`\n \
+         `max_packet_bytes`, `spool`, `servers`, `ping`, `silence`, `reconnect`, \
+         `policy` or `separate_ledgers`\n \
          --> {}:4:1\n  |\n4 | pnig = '5 s'\n  | ^^^^\n  |\n  = help: did you mean `ping`?\n\n",
         path.display()
     );

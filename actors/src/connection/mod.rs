@@ -14,14 +14,14 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use paquebot_protocol::heartbeat::Heartbeat;
 use paquebot_protocol::outbox::Outbox;
-use paquebot_protocol::{ClientId, Control, Lane, LedgerId, Millis, Number, TargetId};
+use paquebot_protocol::{ClientId, Control, Lane, Millis, Number, TargetId};
 use paquebot_store::{Identity, LaneState};
 
 pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
-use crate::persistence::{DropThrough, Expire, Prove, Read, Rekey};
+use crate::persistence::{DropThrough, Expire, Prove, Read, Rekey, Remember};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
 use crate::writer::FrameWriter;
@@ -43,6 +43,8 @@ pub struct ConnectionOptions {
     pub reconnect_max: Duration,
     /// The spool's clock, by which packets grow old.
     pub now: SpoolTime,
+    /// Whether the addresses may be those of several ledgers.
+    pub separate_ledgers: bool,
 }
 
 /// Asks the spool's clock.
@@ -68,6 +70,8 @@ pub struct ConnectionPorts {
     pub expire: Recipient<Expire>,
     /// For a new name.
     pub rekey: Recipient<Rekey>,
+    /// To remember the ledger.
+    pub remember: Recipient<Remember>,
 }
 
 /// The actor.
@@ -81,7 +85,6 @@ pub struct Connection {
     shelf: Shelf,
     lanes: HashMap<Lane, LaneFacts>,
     meters: ClientMeters,
-    ledger: Option<LedgerId>,
     /// Tells facts of this socket from late ones of an earlier one.
     epoch: u64,
     socket: Option<Socket>,
@@ -133,7 +136,6 @@ impl Connection {
             shelf: Shelf::default(),
             lanes: HashMap::new(),
             meters,
-            ledger: None,
             epoch: 0,
             socket: None,
             stopping: false,

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::traffic::{Heard, Room};
 use super::{Connection, Socket};
 use crate::clock;
+use crate::persistence::Remember;
 use crate::socket::{FrameReader, Pulse};
 use crate::writer::frame_writer;
 
@@ -96,10 +97,18 @@ impl Connection {
         self.beat(epoch, ctx);
     }
 
-    pub(super) fn welcome(&mut self, welcome: &Welcome) {
+    pub(super) fn welcome(&mut self, welcome: &Welcome) -> Result<(), String> {
         let server = self.link.server();
-        match self.ledger.replace(welcome.ledger) {
+        match self.identity.ledger {
             Some(before) if before != welcome.ledger => {
+                if self.holds_packets() && !self.options.separate_ledgers {
+                    return Err(format!(
+                        "expected ledger {before}, found {} at {server}: is this another server, or \
+                         was its ledger lost? Packets that the other one had handled may be handled \
+                         again; to accept that, set `client.separate_ledgers = true`",
+                        welcome.ledger
+                    ));
+                }
                 tracing::error!(
                     server, ledger = %welcome.ledger, before = %before,
                     "the server has another ledger than before: packets that the old one had \
@@ -107,6 +116,10 @@ impl Connection {
                 );
             }
             _ => tracing::info!(server, ledger = %welcome.ledger, "connected"),
+        }
+        if self.identity.ledger != Some(welcome.ledger) {
+            self.identity.ledger = Some(welcome.ledger);
+            self.ports.remember.do_send(Remember(welcome.ledger));
         }
         if let Some(socket) = &mut self.socket {
             socket.welcomed = true;
@@ -116,6 +129,14 @@ impl Connection {
         }
         self.link.connected();
         self.outbox.connected(welcome.limits.window_bytes);
+        Ok(())
+    }
+
+    /// Whether anything is held that a ledger may have handled.
+    fn holds_packets(&self) -> bool {
+        self.lanes.iter().any(|(lane, facts)| {
+            self.outbox.acked_through(*lane).is_some_and(|acked| acked < facts.stored_through)
+        })
     }
 
     /// The connection is of no more use: everything in flight is forgotten and dialled again later.

@@ -36,7 +36,7 @@ impl Connection {
             return Err("the server sent packets, which only clients do".into());
         };
         match control {
-            Control::Welcome(welcome) => self.welcome(&welcome),
+            Control::Welcome(welcome) => self.welcome(&welcome)?,
             Control::LaneOpened(answers) => {
                 for answer in answers {
                     self.note_dead(answer.lane, &answer.dead);

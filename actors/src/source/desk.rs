@@ -33,6 +33,7 @@ pub(super) struct Desk {
     pub(super) outlet: Outlet,
     pub(super) meters: SourceMeters,
     pub(super) allow_origins: Vec<String>,
+    pub(super) ttl: Option<Duration>,
     pub(super) parse_duration: fn(&str) -> Result<Duration, String>,
     /// Ends every wait for "handled" when the source stops.
     pub(super) stopping: watch::Receiver<bool>,
@@ -91,6 +92,23 @@ impl Desk {
         Ok(target)
     }
 
+    /// A time to live as a sender writes it, in milliseconds.
+    pub(super) fn ttl(&self, text: &str) -> Result<u64, Problem> {
+        let found = |error| Problem::bad_request(format!("time to live: {error}"));
+        let ttl = (self.parse_duration)(text).map_err(found)?;
+        if ttl.is_zero() {
+            return Err(found(format!("expected more than nothing, found {text:?}")));
+        }
+        Ok(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// For how long a packet is worth sending whose sender does not say: the source's word counts
+    /// before that of the policy for its target.
+    pub(super) fn ttl_of(&self, target: &TargetId) -> Option<u64> {
+        let ttl = self.ttl.or_else(|| self.outlet.ttl_of(target))?;
+        Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+    }
+
     pub(super) fn deadline(&self, query: &WaitQuery) -> Result<Option<Duration>, Problem> {
         match query.wait.as_deref() {
             None | Some("stored") => return Ok(None),
@@ -143,7 +161,8 @@ pub(super) fn check_meta(meta: &Meta<'_>) -> Result<(), Problem> {
 pub(super) fn line_meta<'a>(
     content_type: Option<&'a str>,
     headers: &'a BTreeMap<String, String>,
+    ttl_ms: Option<u64>,
 ) -> Meta<'a> {
     let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Meta { content_type, headers, traceparent: None, ttl_ms: None }
+    Meta { content_type, headers, traceparent: None, ttl_ms }
 }

@@ -29,9 +29,12 @@ use crate::receipts::Handled;
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
 
-/// Headers that change what a packet means and that this version does not know what to do with; it
-/// says so rather than ignore them.
-const HEADERS_TO_COME: [&str; 2] = ["idempotency-key", "paquebot-ttl"];
+/// Says for how long a packet is worth sending.
+const TTL_HEADER: &str = "paquebot-ttl";
+
+/// A header that changes what a packet means and that this version does not know what to do with; it
+/// says so rather than ignore it.
+const HEADER_TO_COME: &str = "idempotency-key";
 
 /// How the source is configured.
 #[derive(Debug, Clone)]
@@ -40,6 +43,8 @@ pub struct HttpOptions {
     pub name: String,
     /// Web pages that may post, by their origin; usually none.
     pub allow_origins: Vec<String>,
+    /// For how long packets are worth sending, unless a request says otherwise.
+    pub ttl: Option<Duration>,
     /// Reads a duration such as `5s`; the grammar is the config's.
     pub parse_duration: fn(&str) -> Result<Duration, String>,
 }
@@ -115,6 +120,7 @@ pub fn routes(
         outlet,
         meters: SourceMeters::new(&options.name),
         allow_origins: options.allow_origins,
+        ttl: options.ttl,
         parse_duration: options.parse_duration,
         stopping,
     };
@@ -150,7 +156,8 @@ async fn accept(
     desk.check_origin(headers)?;
     let target = desk.target(target)?;
     let deadline = desk.deadline(query)?;
-    let meta = meta_of(headers)?;
+    let mut meta = meta_of(desk, headers)?;
+    meta.ttl_ms = meta.ttl_ms.or_else(|| desk.ttl_of(&target));
     check_meta(&meta)?;
     let (data, permit) = desk.body(headers, body, desk.outlet.packet_bytes_max()).await?;
     let mut batch = Batch::with_capacity(1, data.len() + 64);
@@ -184,16 +191,17 @@ async fn wait(
     }
 }
 
-fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {
+fn meta_of<'h>(desk: &Desk, headers: &'h HeaderMap) -> Result<Meta<'h>, Problem> {
     let mut meta = Meta::default();
     for (name, value) in headers {
         let name: &HeaderName = name;
-        if HEADERS_TO_COME.contains(&name.as_str()) {
+        if *name == HEADER_TO_COME {
             let detail = format!("header {name} is not available in this version");
             return Err(Problem::bad_request(detail));
         }
         let kept = name.as_str().strip_prefix(HEADER_PREFIX);
-        if kept.is_none() && *name != "content-type" && *name != "traceparent" {
+        let known = ["content-type", "traceparent", TTL_HEADER];
+        if kept.is_none() && !known.contains(&name.as_str()) {
             continue;
         }
         let text = value.to_str().map_err(|_| {
@@ -204,6 +212,7 @@ fn meta_of(headers: &HeaderMap) -> Result<Meta<'_>, Problem> {
         match kept {
             Some(kept) => drop(meta.headers.insert(kept, text)),
             None if *name == "traceparent" => meta.traceparent = Some(text),
+            None if *name == TTL_HEADER => meta.ttl_ms = Some(desk.ttl(text)?),
             None => meta.content_type = Some(text),
         }
     }

@@ -39,6 +39,7 @@ struct Line<'a> {
     content_type: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    ttl: Option<String>,
 }
 
 /// The answer to one line.
@@ -134,7 +135,11 @@ fn gather(desk: &Desk, line: &[u8], batches: &mut BTreeMap<TargetId, Batch>) -> 
         let detail = format!("expected at most {limit} bytes of data, found {found}");
         return Err(Problem::too_large(detail));
     }
-    let meta = line_meta(line.content_type.as_deref(), &line.headers);
+    let ttl_ms = match &line.ttl {
+        Some(text) => Some(desk.ttl(text)?),
+        None => desk.ttl_of(&target),
+    };
+    let meta = line_meta(line.content_type.as_deref(), &line.headers, ttl_ms);
     check_meta(&meta)?;
     let batch = batches.entry(target.clone()).or_default();
     let at = batch.count() as u64;

@@ -1,5 +1,9 @@
 //! The outlet: how a source hands packets over, and the back-pressure that it feels.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix::Recipient;
 use paquebot_protocol::{Batch, TargetId};
 use paquebot_store::{AppendError, Reply, Stored};
@@ -17,6 +21,17 @@ pub struct Outlet {
     memory: Purse,
     packet_bytes_max: usize,
     meters: ClientMeters,
+    lifetimes: Lifetimes,
+}
+
+/// For how long packets to a target are worth sending; nothing for those that live on.
+#[derive(Clone)]
+pub struct Lifetimes(pub Arc<dyn Fn(&TargetId) -> Option<Duration> + Send + Sync>);
+
+impl fmt::Debug for Lifetimes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lifetimes")
+    }
 }
 
 /// What became of packets that were handed over.
@@ -36,8 +51,15 @@ impl Outlet {
         memory: Purse,
         packet_bytes_max: usize,
         meters: ClientMeters,
+        lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, memory, packet_bytes_max, meters }
+        Self { store, memory, packet_bytes_max, meters, lifetimes }
+    }
+
+    /// For how long a packet to `target` is worth sending, as its policy says.
+    #[must_use]
+    pub fn ttl_of(&self, target: &TargetId) -> Option<Duration> {
+        (self.lifetimes.0)(target)
     }
 
     /// The longest data of a packet, in bytes.

@@ -61,7 +61,9 @@ impl From<&AppendError> for Problem {
         let busy = StatusCode::TOO_MANY_REQUESTS;
         let broken = StatusCode::SERVICE_UNAVAILABLE;
         match error {
-            AppendError::Full { .. } | AppendError::LanesFull { .. } => {
+            AppendError::Full { .. }
+            | AppendError::LaneFull { .. }
+            | AppendError::LanesFull { .. } => {
                 Self::new("spool-full", "the spool is full", busy, detail)
             }
             AppendError::DiskFull => {

@@ -7,13 +7,13 @@ use std::mem;
 use std::sync::Arc;
 
 use paquebot_protocol::retention::deadline;
-use paquebot_protocol::{Lane, Millis, Number, Run, SpoolId};
+use paquebot_protocol::{Lane, Millis, Number, Run};
 use redb::{Table, WriteTransaction};
 
 use super::bury;
 use super::catalog::Piece;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
-use super::facts::{Committed, Identity, StoredRun, Tombstone};
+use super::facts::{Committed, StoredRun, Tombstone};
 use super::lanes::LaneEntry;
 use super::release::Moved;
 use super::shared::KnownLane;
@@ -23,9 +23,7 @@ use super::writer::{Waived, Writer};
 use crate::clock;
 use crate::error::AppendError;
 use crate::fault::Fault;
-use crate::random;
-use crate::reply::Promise;
-use crate::schema::{self, LaneRow};
+use crate::schema;
 
 pub(super) type Runs<'t> = Table<'t, (u64, u64), &'static [u8]>;
 
@@ -278,50 +276,6 @@ impl Writer {
         let begun = files.catalog.pieces_from(lane, entry.acked.next()).next();
         let acked = begun.map_or(0, |(_, piece)| piece.bytes - piece.bytes_after(entry.acked));
         active + entry.sealed_bytes.saturating_sub(acked)
-    }
-
-    /// Takes a new id, in a commit of its own (R7).
-    pub(super) fn rekey(&mut self, promise: Promise<Identity, AppendError>) {
-        if !self.stage.is_empty() {
-            // They were promised the id that they were numbered under.
-            self.commit();
-        }
-        if let Some(fault) = &self.failed {
-            return promise.keep(Err(fault.clone().into()));
-        }
-        let before = self.identity;
-        match self.write_new_id() {
-            Ok(()) => {
-                // The ledger begins to count anew under the new name.
-                self.lanes.iter_mut().for_each(|(_, entry)| entry.skipped = 0);
-                promise.keep(Ok(self.identity));
-            }
-            Err(fault) => {
-                self.identity = before;
-                let unknown = AppendError::Failed(fault.to_string());
-                self.fail(fault);
-                promise.keep(Err(unknown));
-                self.heal();
-            }
-        }
-    }
-
-    fn write_new_id(&mut self) -> Result<(), Fault> {
-        let spool = SpoolId(random::bytes("a spool id")?);
-        self.identity = Identity { spool, replaces: Some(self.identity.spool), ..self.identity };
-        let transaction = self.active.db.begin_write()?;
-        {
-            let mut meta = transaction.open_table(schema::META)?;
-            let row = schema::encode(&self.spool_row(self.active.number))?;
-            meta.insert(schema::META_SPOOL, row.as_slice())?;
-            let mut lanes = transaction.open_table(schema::LANES)?;
-            for (lane, entry) in self.lanes.iter().filter(|(_, entry)| entry.skipped > 0) {
-                let row = LaneRow { skipped: 0, ..entry.row() };
-                lanes.insert(lane.0, schema::encode(&row)?.as_slice())?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
     }
 }
 

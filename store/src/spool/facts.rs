@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::{Chain, Lane, Millis, Number, Run, SpoolId, TargetId};
+use paquebot_protocol::{Chain, Lane, LedgerId, Millis, Number, Run, SpoolId, TargetId};
 
 /// Who a spool is, in this opening (R7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Identity {
     pub opened: u64,
     /// A random number drawn at this opening.
     pub nonce: u64,
+    /// The ledger that its packets were last sent to.
+    pub ledger: Option<LedgerId>,
 }
 
 /// What opening a spool found.

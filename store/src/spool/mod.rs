@@ -25,6 +25,8 @@ mod envelope;
 mod expire;
 mod facts;
 mod fail;
+mod full;
+mod identity;
 mod lanes;
 mod open;
 mod overlay;
@@ -44,9 +46,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SendError, Sender, SyncSender};
 use std::time::Duration;
 
-use paquebot_protocol::{Batch, Held, Lane, Millis, Number, TargetId};
+use paquebot_protocol::{Batch, Held, Lane, LedgerId, Millis, Number, TargetId};
 
 pub use age::Reading;
+pub use full::{LanePolicy, Policies, WhenFull};
+
 use bury::Burial;
 pub use facts::{
     Committed, Identity, LaneState, LaneTotals, Opened, SpoolStatus, Stored, StoredRun, Stretch,
@@ -86,6 +90,8 @@ pub struct SpoolOptions {
     pub tidy_every: Duration,
     /// What the system says of time, by which packets grow old.
     pub clock: SystemClock,
+    /// How packets to a target are kept.
+    pub policies: Policies,
 }
 
 /// Asks the system for the time: a test puts its own in place.
@@ -114,6 +120,7 @@ impl SpoolOptions {
             drop_after: Duration::from_millis(50),
             tidy_every: Duration::from_millis(500),
             clock: SystemClock(Arc::new(clock::reading)),
+            policies: Policies::default(),
         }
     }
 }
@@ -228,6 +235,11 @@ impl Spool {
     /// packets keep the id that they were born with.
     pub fn rekey(&self, reply: Reply<Result<Identity, AppendError>>) {
         let _ = self.orders.send(Order::Rekey(Promise::new(reply)));
+    }
+
+    /// Remembers the ledger that packets are sent to, over restarts (R7).
+    pub fn remember(&self, ledger: LedgerId, reply: Reply<Result<Identity, AppendError>>) {
+        let _ = self.orders.send(Order::Ledger(ledger, Promise::new(reply)));
     }
 
     /// How the spool is, as of the last commit.

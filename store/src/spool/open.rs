@@ -5,10 +5,10 @@
 //! of is not needed: temporary files, and segments whose last packet was acknowledged. What it knows
 //! of must be there. Nothing else is removed, and nothing is repaired on doubt (R10).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Weak};
 
 use paquebot_protocol::{Lane, Number, SpoolId};
 use redb::{ReadableDatabase, ReadableTable};
@@ -18,8 +18,10 @@ use super::bury;
 use super::catalog::Piece;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::{Identity, Opened};
+use super::full::Parked;
 use super::lanes::{LaneEntry, Lanes};
-use super::read::Ask;
+use super::read::{Ask, Reader};
+use super::sealed::SealedSegments;
 use super::segment::{self, Active, Paths};
 use super::shared::Shared;
 use super::stage::Stage;
@@ -57,16 +59,22 @@ pub(super) fn open(
         Some(number) => read(&*disk, &paths, *number, &numbers, system, notes)?,
     };
     let Found { active, row, lanes, shared, notes } = found;
-    let identity =
-        Identity { spool: row.spool, replaces: row.replaces, opened: row.opened, nonce: row.nonce };
+    let SpoolRow { spool, replaces, opened, nonce, ledger, .. } = row;
+    let identity = Identity { spool, replaces, opened, nonce, ledger };
     shared.files().active = Some(Arc::clone(&active.db));
+    let shared = Arc::new(shared);
+    let looking = Reader {
+        shared: Arc::clone(&shared),
+        orders: Weak::new(),
+        sealed: SealedSegments::new(Arc::clone(&disk), paths.clone()),
+    };
     let mut writer = Writer {
         next_segment: active.number + 1,
         clock_kept: shared.clock_row().shown,
         options,
         disk,
         paths,
-        shared: Arc::new(shared),
+        shared,
         on_commit,
         identity,
         next_lane: row.next_lane,
@@ -77,6 +85,9 @@ pub(super) fn open(
         stage: Stage::default(),
         drops: BTreeMap::new(),
         drops_since: None,
+        parked: Parked::default(),
+        policies: HashMap::new(),
+        looking,
         burials: Vec::new(),
         aging: BTreeSet::new(),
         sweeping: BTreeSet::new(),
@@ -139,6 +150,7 @@ fn make(
         nonce: u64::from_le_bytes(random::bytes("a nonce").map_err(no_random)?),
         next_lane: 1,
         segment: 1,
+        ledger: None,
     };
     let fill = |transaction: &redb::WriteTransaction| {
         let mut meta = transaction.open_table(schema::META)?;

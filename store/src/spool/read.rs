@@ -108,7 +108,7 @@ impl Reader {
                     promise.keep(self.look(lane, |reader| reader.read(lane, from, bytes_max)));
                 }
                 Ask::ChainAt { lane, number, promise } => {
-                    promise.keep(self.look(lane, |reader| reader.chain_at(lane, number)));
+                    promise.keep(self.look_chain(lane, number));
                 }
                 Ask::Load { segment, pieces } => self.load(segment, pieces),
                 Ask::Sweep { lane, from, now } => self.sweep(lane, from, now),
@@ -205,6 +205,11 @@ impl Reader {
             }
         }
         Ok(stretches)
+    }
+
+    /// What is held of the chain at `number`, looked for until it is found.
+    pub(super) fn look_chain(&mut self, lane: Lane, number: Number) -> Result<Held, ReadError> {
+        self.look(lane, |reader| reader.chain_at(lane, number))
     }
 
     /// What is held of the chain at `number`.

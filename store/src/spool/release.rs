@@ -38,14 +38,17 @@ pub(super) struct Moving {
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) segment: u64,
-    pub(super) pieces: Vec<(Moving, Vec<(Envelope, Run)>)>,
+    pub(super) pieces: Vec<MovedPiece>,
 }
+
+/// A piece with its runs, as they are stored.
+pub(super) type MovedPiece = (Moving, Vec<(Envelope, Run)>);
 
 /// What the reader found when it loaded a segment.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) segment: u64,
-    pub(super) pieces: Result<Vec<(Moving, Vec<(Envelope, Run)>)>, ReadError>,
+    pub(super) pieces: Result<Vec<MovedPiece>, ReadError>,
 }
 
 impl Writer {
@@ -53,6 +56,7 @@ impl Writer {
     pub(super) fn ticks(&self) -> bool {
         self.failed.is_some()
             || self.active.len() > size::GIVE_BACK_BYTES
+            || !self.parked.is_empty()
             || self.shared.files().catalog.len() > 0
     }
 
@@ -67,6 +71,9 @@ impl Writer {
         if len > size::GIVE_BACK_BYTES && peak < len / GIVE_BACK_SHARE {
             // When this fails, the file stays as large as it is, and is tried again.
             let _ = self.rotate();
+        }
+        if !self.parked.is_empty() {
+            self.unpark();
         }
         self.loaded();
         if self.moving.is_none()
@@ -87,6 +94,7 @@ impl Writer {
             // A file that stays is removed at the next opening: no manifest names it.
             let _ = self.disk.remove(&self.paths.segment(segment));
             let _ = self.reader.send(Ask::Forget { segment });
+            self.looking.sealed.forget(segment);
         }
         let _ = self.disk.sync_dir(&self.paths.segments());
     }

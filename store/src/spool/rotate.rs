@@ -39,13 +39,13 @@ enum Room {
 }
 
 impl Writer {
-    /// Whether `bytes` more of records fit the quota.
-    pub(super) fn check_room(&self, bytes: u64) -> Result<(), AppendError> {
+    /// Whether `bytes` more of records fit the quota and leave `left` bytes of it.
+    pub(super) fn check_room(&self, bytes: u64, left: u64) -> Result<(), AppendError> {
         let max_bytes = self.options.max_bytes;
         let headroom = (max_bytes / 64).min(HEADROOM_BYTES_MAX);
         let commit_bytes =
             size::commit_bytes(self.stage.bytes + bytes, self.stage.lanes_count() + 1);
-        match self.room(commit_bytes, self.quota_left().saturating_sub(headroom)) {
+        match self.room(commit_bytes, self.quota_left().saturating_sub(headroom.max(left))) {
             Some(_) => Ok(()),
             None => Err(AppendError::Full { used_bytes: self.file_bytes(), max_bytes }),
         }

@@ -46,6 +46,11 @@ impl SealedSegments {
         self.open.retain(|(number, _)| *number != segment);
     }
 
+    /// Lets go of all segments.
+    pub(super) fn forget_all(&mut self) {
+        self.open.clear();
+    }
+
     /// A snapshot of a sealed segment.
     pub(super) fn begin_read(
         &mut self,

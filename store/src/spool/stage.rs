@@ -51,6 +51,12 @@ impl Stage {
         self.waiting.is_empty()
     }
 
+    /// The bytes of records that wait for one lane.
+    pub(super) fn bytes_of(&self, lane: Lane) -> u64 {
+        let staged = self.by_lane.get(&lane).and_then(|at| self.lanes.get(*at));
+        staged.map_or(0, |staged| staged.bytes as u64)
+    }
+
     /// How many lanes it touches.
     pub(super) fn lanes_count(&self) -> u64 {
         self.lanes.len() as u64

@@ -9,6 +9,7 @@
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
 //! | `expire.rs` | looks for packets that have outlived their time |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
+//! | `full.rs` | whose share is used up, who waits, and what makes way |
 //! | `rotate.rs` | begins the next segment |
 //! | `release.rs` | gives files back |
 //! | `fail.rs` | goes on after a write that failed |
@@ -22,14 +23,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use paquebot_protocol::{Lane, Millis, Number, Origin};
+use paquebot_protocol::{Lane, LedgerId, Millis, Number, Origin};
 
 use super::bury::Burial;
 use super::catalog::Piece;
 use super::expire::Swept;
 use super::facts::{Identity, Stored};
+use super::full::{Parked, PoliciesKnown};
 use super::lanes::Lanes;
-use super::read::Ask;
+use super::read::{Ask, Reader};
 use super::release::Moved;
 use super::segment::{Active, Paths};
 use super::shared::Shared;
@@ -59,6 +61,8 @@ pub(super) enum Order {
     Swept(Swept),
     /// Take a new id.
     Rekey(Promise<Identity, AppendError>),
+    /// The packets are sent to this ledger from here on.
+    Ledger(LedgerId, Promise<Identity, AppendError>),
     /// Commit what waits, and end.
     Close,
 }
@@ -90,6 +94,11 @@ pub(super) struct Writer {
     pub(super) stage: Stage,
     pub(super) drops: BTreeMap<Lane, Waived>,
     pub(super) drops_since: Option<Instant>,
+    /// Packets that wait for room.
+    pub(super) parked: Parked,
+    pub(super) policies: PoliciesKnown,
+    /// Looks things up in this thread.
+    pub(super) looking: Reader,
     /// Packets to be declared gone with the next commit.
     pub(super) burials: Vec<Burial>,
     /// Lanes by when a packet at their head may outlive its time.
@@ -130,6 +139,9 @@ impl Writer {
             let urgent = self.moved.is_some() || !self.burials.is_empty();
             if !self.stage.is_empty() || urgent || idle {
                 self.commit();
+                if !self.parked.is_empty() {
+                    self.unpark();
+                }
             }
             if !open {
                 return self.close();
@@ -147,7 +159,10 @@ impl Writer {
         let tick = self.ticked.checked_add(self.options.tidy_every).filter(|_| self.ticks());
         let age = |(at, _): &(Millis, Lane)| Duration::from(at.since(self.shared.now()));
         let aged = self.aging.first().and_then(|first| clock::now().checked_add(age(first)));
-        let due = [tick, self.drops_due(), aged].into_iter().flatten().min();
+        // Packets that waited for room may have found it meanwhile.
+        let waits = !self.stage.is_empty() || !self.burials.is_empty();
+        let at_once = waits.then(clock::now);
+        let due = [tick, self.drops_due(), aged, at_once].into_iter().flatten().min();
         match due {
             Some(due) => orders.recv_timeout(due.saturating_duration_since(clock::now())),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -169,31 +184,41 @@ impl Writer {
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
             Order::Rekey(promise) => self.rekey(promise),
+            Order::Ledger(ledger, promise) => self.remember(ledger, promise),
             Order::Close => return false,
         }
         true
     }
 
     /// Numbers packets for the next commit, or refuses them.
-    fn append(&mut self, append: Append) {
-        let Append { target, batch, reply } = append;
-        let promise = Promise::new(reply);
+    pub(super) fn append(&mut self, append: Append) {
         if let Some(fault) = &self.failed {
-            return promise.keep(Err(fault.clone().into()));
+            return Promise::new(append.reply).keep(Err(fault.clone().into()));
         }
         let spool = self.identity.spool;
-        if batch.is_empty() {
+        if append.batch.is_empty() {
             // Nothing to make durable: there is no packet whose number could be told.
             let stored = Stored { spool, lane: Lane(0), first: Number::NONE, count: 0 };
-            return promise.keep(Ok(stored));
+            return Promise::new(append.reply).keep(Ok(stored));
         }
-        let known = self.stage.lane_of(&self.lanes, &target);
+        let known = self.stage.lane_of(&self.lanes, &append.target);
         if known.is_none() && self.lanes.len() + self.stage.new_lanes() >= self.options.lanes_max {
-            return promise.keep(Err(AppendError::LanesFull { max: self.options.lanes_max }));
+            let error = AppendError::LanesFull { max: self.options.lanes_max };
+            return Promise::new(append.reply).keep(Err(error));
         }
-        if let Err(error) = self.check_room(size::batch_bytes(&batch)) {
-            return promise.keep(Err(error));
+        let room = if self.is_parked(&append.target) {
+            let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
+            Err(AppendError::Full { used_bytes, max_bytes })
+        } else {
+            self.find_room(known, &append)
+        };
+        if let Err(error) = room {
+            return self.park(append, error);
         }
+        // Making room may have committed what was staged, and the lane with it.
+        let known = self.stage.lane_of(&self.lanes, &append.target);
+        let Append { target, batch, reply } = append;
+        let promise = Promise::new(reply);
         let lane = known.unwrap_or_else(|| {
             let lane = Lane(self.next_lane + self.stage.new_lanes() as u64);
             self.stage.open_lane(lane, target);
@@ -226,8 +251,8 @@ impl Writer {
 
     /// The spool's row, for the segment `segment`.
     pub(super) fn spool_row(&self, segment: u64) -> SpoolRow {
-        let Identity { spool, replaces, opened, nonce } = self.identity;
-        SpoolRow { spool, replaces, opened, nonce, next_lane: self.next_lane, segment }
+        let Identity { spool, replaces, opened, nonce, ledger } = self.identity;
+        SpoolRow { spool, replaces, opened, nonce, next_lane: self.next_lane, segment, ledger }
     }
 
     /// The bytes of the spool's files.
@@ -268,6 +293,7 @@ impl Writer {
     }
 
     fn close(mut self) -> Result<(), String> {
+        self.parked.close();
         if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
             self.commit();
         }

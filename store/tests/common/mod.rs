@@ -262,6 +262,12 @@ impl SpoolRig {
         self.spool.lane_states().into_iter().find(|state| state.lane == lane).unwrap()
     }
 
+    /// The lane of a target, if there is one.
+    pub fn lane_of(&self, to: &str) -> Option<LaneState> {
+        let target = target(to);
+        self.spool.lane_states().into_iter().find(|state| state.target == target)
+    }
+
     /// The bytes of all files of the spool, by the disk's account.
     pub fn disk_bytes(&self) -> u64 {
         self.disk.bytes_of_all()

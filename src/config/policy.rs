@@ -1,0 +1,66 @@
+//! `[[client.policy]]`: how packets to some targets are kept; the first that matches counts.
+//!
+//! Decides what a policy may say. Never decides when a packet expires or makes way: that is the
+//! spool's.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use paquebot_protocol::{TargetId, TargetPattern};
+
+use super::kind;
+use super::loading::Reported;
+use super::section::Section;
+use super::spool::{WHEN_FULL, WhenFull};
+
+/// A packet that lives for less is gone before a connection is made.
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24 * 365 * 100);
+/// The largest packet must fit.
+const MAX_BYTES: RangeInclusive<u64> = 64 * 1024..=u64::MAX;
+
+/// How packets to some targets are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// The targets; never empty.
+    pub targets: Vec<TargetPattern>,
+    /// For how long a packet is worth sending; without it, for ever.
+    pub ttl: Option<Duration>,
+    /// What happens to a packet for which there is no room; without it, what the spool says.
+    pub when_full: Option<WhenFull>,
+    /// The most bytes that packets to one target may take; without it, half of the spool.
+    pub max_bytes: Option<u64>,
+}
+
+impl Policy {
+    /// Reads every policy of a client.
+    pub(super) fn read_all(client: &mut Section<'_>) -> Result<Vec<Self>, Reported> {
+        let policies: Vec<_> = client.tables("policy")?.into_iter().map(Self::read).collect();
+        policies.into_iter().collect()
+    }
+
+    /// The first of `policies` that matches.
+    #[must_use]
+    pub fn of<'p>(policies: &'p [Self], target: &TargetId) -> Option<&'p Self> {
+        policies.iter().find(|policy| policy.targets.iter().any(|targets| targets.matches(target)))
+    }
+
+    fn read(mut section: Section<'_>) -> Result<Self, Reported> {
+        let targets = section.full_list("targets", &kind::pattern());
+        let ttl = read_ttl(&mut section);
+        let when_full = section.maybe("when_full", &kind::choice(&WHEN_FULL, &[]));
+        let max_bytes = section.maybe("max_bytes", &kind::size(MAX_BYTES));
+        section.unavailable(&["priority"]);
+        section.finish();
+        Ok(Self {
+            targets: targets.into_values()?,
+            ttl: ttl?,
+            when_full: when_full?,
+            max_bytes: max_bytes?,
+        })
+    }
+}
+
+/// For how long packets are worth sending.
+pub(super) fn read_ttl(section: &mut Section<'_>) -> Result<Option<Duration>, Reported> {
+    section.maybe("ttl", &kind::duration(TTL))
+}

@@ -1,0 +1,183 @@
+//! Proves what happens when there is no room: whose share is used up, who waits, and what makes way,
+//! declared (R5, R8, R9).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    reason = "a helper that panics fails its test"
+)]
+
+mod common;
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use common::{CrashDisk, SpoolRig, batch, data, options, target, until};
+use paquebot_protocol::{Lane, Number};
+use paquebot_store::{
+    Append, AppendError, LanePolicy, Policies, SpoolOptions, Stored, Stretch, WhenFull,
+};
+
+const MAX_BYTES: u64 = 32 << 20;
+
+/// A packet that fills its page.
+const PACKET_BYTES: usize = 15_800;
+
+/// A small spool whose targets are kept as the first word of their id says.
+fn rig() -> SpoolRig {
+    let policy = |word: &str| match word {
+        "block" => LanePolicy { when_full: WhenFull::Block, max_bytes: None },
+        "drop" => LanePolicy { when_full: WhenFull::DropOldest, max_bytes: None },
+        "little" => LanePolicy { when_full: WhenFull::DropOldest, max_bytes: Some(256 << 10) },
+        "bounded" => LanePolicy { when_full: WhenFull::Reject, max_bytes: Some(256 << 10) },
+        _ => LanePolicy::default(),
+    };
+    let of = move |target: &paquebot_protocol::TargetId| {
+        policy(target.as_str().split('.').next().unwrap_or_default())
+    };
+    let options = SpoolOptions {
+        max_bytes: MAX_BYTES,
+        segment_bytes: 2 << 20,
+        drop_after: Duration::from_millis(1),
+        policies: Policies(Arc::new(of)),
+        ..options()
+    };
+    SpoolRig::open(CrashDisk::new(1), options).unwrap()
+}
+
+/// Stores packets until one is refused; how many, and why.
+fn fill(rig: &SpoolRig, to: &str) -> (u64, AppendError) {
+    for stored in 0.. {
+        if let Err(error) = rig.append(to, &data(stored, 1, PACKET_BYTES)) {
+            return (stored, error);
+        }
+    }
+    unreachable!("a spool is full at some time")
+}
+
+#[test]
+fn one_lane_cannot_take_the_room_of_the_others() {
+    let rig = rig();
+    let (_, error) = fill(&rig, "greedy");
+    assert!(matches!(error, AppendError::Full { .. }), "{error}");
+    for small in 0..10 {
+        rig.append(&format!("modest.{small}"), &data(0, 4, PACKET_BYTES)).unwrap();
+    }
+    assert!(rig.append("greedy", &data(0, 1, PACKET_BYTES)).is_err());
+    assert!(rig.disk_bytes() <= MAX_BYTES);
+}
+
+#[test]
+fn while_others_hold_packets_a_lane_has_half() {
+    let rig = rig();
+    rig.append("modest", &data(0, 1, 10)).unwrap();
+    let (packets, error) = fill(&rig, "greedy");
+    let AppendError::LaneFull { used_bytes, share_bytes } = error else { panic!("{error}") };
+    assert_eq!(share_bytes, MAX_BYTES / 2);
+    assert!(used_bytes <= share_bytes && used_bytes > share_bytes - 20_000, "{packets}");
+}
+
+#[test]
+fn a_lane_has_the_share_that_its_policy_says() {
+    let rig = rig();
+    let (packets, error) = fill(&rig, "bounded.1");
+    assert!(matches!(error, AppendError::LaneFull { share_bytes: 262_144, .. }), "{error}");
+    assert!((14..=16).contains(&packets), "{packets}");
+    rig.append("bounded.2", &data(0, 10, PACKET_BYTES)).unwrap();
+}
+
+#[test]
+fn the_oldest_make_way_and_are_declared() {
+    let rig = rig();
+    for at in 0..5_000 {
+        rig.append("drop.1", &data(at, 1, PACKET_BYTES)).unwrap();
+        assert!(rig.disk_bytes() <= MAX_BYTES, "after {at}");
+    }
+    let lane = rig.lane(Lane(1));
+    assert!(lane.totals.evicted > 2_000, "{lane:?}");
+    assert_eq!(lane.totals.evicted + lane.pending_packets, 5_000);
+    let numbers = rig.numbers(Lane(1), 1);
+    let (gone, held): (Vec<_>, Vec<_>) = numbers.iter().partition(|(_, data)| data.is_none());
+    assert_eq!(gone.last().unwrap().0, lane.totals.evicted, "the oldest, in one stretch");
+    assert_eq!(held.last().unwrap().1.as_ref().unwrap()[..4], *b"5000");
+    let stretches = rig.stretches(Lane(1), 1, 1).unwrap();
+    assert!(matches!(stretches[0], Stretch::Tombstone(gone) if gone.first == Number(1)));
+    let rig = rig.crash();
+    assert_eq!(rig.numbers(Lane(1), 1), numbers);
+}
+
+#[test]
+fn nothing_makes_way_whose_policy_does_not_say_so() {
+    let rig = rig();
+    let kept = rig.append("keep", &data(0, 100, PACKET_BYTES)).unwrap();
+    for at in 0..4_000 {
+        // When the rest is not enough, it is refused.
+        drop(rig.append("drop.1", &data(at, 1, PACKET_BYTES)));
+    }
+    assert_eq!(rig.packets(kept.lane, 1).len(), 100);
+    assert!(rig.lane(Lane(2)).totals.evicted > 1_000);
+}
+
+#[test]
+fn a_lane_that_is_over_its_own_share_makes_way_for_itself_alone() {
+    let rig = rig();
+    rig.append("drop.1", &data(0, 100, PACKET_BYTES)).unwrap();
+    for at in 0..200 {
+        rig.append("little.1", &data(at, 1, PACKET_BYTES)).unwrap();
+    }
+    assert_eq!(rig.lane(Lane(1)).totals.evicted, 0);
+    let little = rig.lane(Lane(2));
+    assert!(little.pending_bytes <= 256 << 10, "{little:?}");
+    assert!(little.pending_packets >= 12, "no more goes than has to: {little:?}");
+}
+
+#[test]
+fn who_may_wait_waits_for_room_and_keeps_the_order() {
+    let rig = rig();
+    let (full, error) = fill(&rig, "keep");
+    assert!(matches!(error, AppendError::Full { .. }), "{error}");
+    // What is left to others is used up first.
+    let (answer, answered) = mpsc::channel::<Result<Stored, AppendError>>();
+    let mut asked = 0;
+    while rig.lane_of("block.1").is_none_or(|lane| lane.pending_packets == asked) {
+        let (answer, target) = (answer.clone(), target("block.1"));
+        let reply = Box::new(move |stored| drop(answer.send(stored)));
+        rig.spool.append(Append { target, batch: batch(&data(asked, 1, PACKET_BYTES)), reply });
+        asked += 1;
+        rig.append("carrier", &data(0, 1, 1)).ok();
+    }
+    let stored = answered.try_iter().count() as u64;
+    assert!(stored < asked, "somebody waits");
+    rig.spool.drop_through(Lane(1), Number(full), 0, 0);
+    until("all have room", || {
+        rig.append("carrier", &data(0, 1, 1)).ok();
+        rig.lane_of("block.1").is_some_and(|lane| lane.pending_packets == asked)
+    });
+    for answer in answered.try_iter() {
+        assert!(answer.is_ok());
+    }
+    let lane = rig.lane_of("block.1").unwrap().lane;
+    let order: Vec<_> =
+        rig.packets(lane, 1).into_iter().map(|(_, data)| data[0..3].to_vec()).collect();
+    let expected: Vec<_> =
+        data(0, asked, PACKET_BYTES).into_iter().map(|data| data[0..3].to_vec()).collect();
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn who_waits_for_room_is_answered_when_the_spool_closes() {
+    let rig = rig();
+    fill(&rig, "keep");
+    let (answer, answered) = mpsc::channel::<Result<Stored, AppendError>>();
+    for at in 0..400 {
+        let (answer, target) = (answer.clone(), target("block.1"));
+        let reply = Box::new(move |stored| drop(answer.send(stored)));
+        rig.spool.append(Append { target, batch: batch(&data(at, 1, PACKET_BYTES)), reply });
+    }
+    drop(answer);
+    rig.spool.close().unwrap();
+    let answers: Vec<_> = answered.iter().collect();
+    assert_eq!(answers.len(), 400);
+    assert!(answers.iter().any(|answer| matches!(answer, Err(AppendError::Closed))));
+}
