@@ -26,7 +26,10 @@ pub struct Outlet {
 
 /// For how long packets to a target are worth sending; nothing for those that live on.
 #[derive(Clone)]
-pub struct Lifetimes(pub Arc<dyn Fn(&TargetId) -> Option<Duration> + Send + Sync>);
+pub struct Lifetimes(pub Arc<LifetimeOf>);
+
+/// Gives the lifetime of packets to a target.
+pub type LifetimeOf = dyn Fn(&TargetId) -> Option<Duration> + Send + Sync;
 
 impl fmt::Debug for Lifetimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
