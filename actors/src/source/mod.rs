@@ -13,4 +13,4 @@ mod problem;
 pub use http::{HttpOptions, HttpSource, StopSource, routes};
 pub use http_listen::{HttpListener, Limited};
 pub use library::{LibraryLoad, LibraryReport, LibrarySource};
-pub use outlet::{Handover, Lifetimes, Outlet};
+pub use outlet::{Handover, LifetimeOf, Lifetimes, Outlet};
