@@ -43,12 +43,31 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look whether this machine lets the program keep its promises
+    ///
+    /// Looks at every directory of the config (does fsync persist there? is there room?), at the
+    /// process's limits, the clock and the way to the servers. Can be run beside a running process:
+    /// it takes no lock and touches no store.
+    #[command(after_help = DOCTOR_CODES)]
+    Doctor {
+        /// Where the config is.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON: an array of {subject, check, level, found, meaning}
+        #[arg(long)]
+        json: bool,
+    },
     /// Measure a real client and server on this machine
     Bench(BenchArgs),
     /// A process that `bench` starts.
     #[command(hide = true)]
     BenchPart(BenchPart),
 }
+
+/// How `doctor` ends.
+const DOCTOR_CODES: &str = "Exit codes: 0 nothing worse than a warning, 74 a problem was found (a \
+    directory that cannot be written or does not keep what is written, a clock that is wrong, a \
+    server that is none), 78 the config cannot be used.";
 
 /// Where the config is.
 #[derive(Debug, Clone, Args)]

@@ -12,10 +12,14 @@
 
 #[path = "config/defaults.rs"]
 mod defaults;
+#[path = "config/driver.rs"]
+mod driver;
 #[path = "config/environment.rs"]
 mod environment;
 #[path = "config/grammar.rs"]
 mod grammar;
+#[path = "config/hostile.rs"]
+mod hostile;
 #[path = "config/place.rs"]
 mod place;
 #[path = "config/problems.rs"]

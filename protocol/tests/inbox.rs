@@ -270,7 +270,7 @@ fn a_refused_run_stops_the_lane_and_an_attempt_that_runs_still_counts() {
     receiver.run(1, 3).expect("a run");
     receiver.run(4, 5).expect("a run");
     receiver.orders();
-    receiver.inbox.refuse(LANE, 1);
+    assert!(receiver.inbox.refuse(LANE, 1));
     assert_eq!(receiver.run(6, 7), Ok(Admission::Ignored));
     receiver.inbox.settled(LANE, Number(3));
     assert_eq!(receiver.orders(), [ack(3)], "what waited is forgotten");
@@ -283,7 +283,7 @@ fn a_refused_run_of_an_earlier_generation_stops_nothing() {
     let mut receiver = Receiver::new();
     receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("a first opening");
     receiver.inbox.acquired(LANE, Number(0), None, 0);
-    receiver.inbox.refuse(LANE, 1);
+    assert!(receiver.inbox.refuse(LANE, 1));
     assert_eq!(receiver.hear(2, arrival(1, 3)), Ok(Admission::Taken));
 }
 

@@ -102,8 +102,9 @@ impl Session {
                 let code = RefuseRunCode::Undecodable;
                 let refuse = RefuseRun { lane, generation, first, through, code };
                 self.answers.push(Control::RefuseRun(refuse));
-                self.inbox.refuse(lane, generation);
-                self.queues.remove(&lane);
+                if self.inbox.refuse(lane, generation) {
+                    self.queues.remove(&lane);
+                }
                 return Ok(());
             }
         };

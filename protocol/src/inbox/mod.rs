@@ -219,15 +219,18 @@ impl Inbox {
     }
 
     /// What arrived under this generation cannot be taken: nothing more is, until the lane is opened
-    /// again. An attempt that runs is waited for, and counts.
-    pub fn refuse(&mut self, lane: Lane, generation: u32) {
+    /// again. An attempt that runs is waited for, and counts. Whether what waits is forgotten: it is
+    /// not when it came under another generation.
+    pub fn refuse(&mut self, lane: Lane, generation: u32) -> bool {
         if let Some(receiving) = self.lanes.get_mut(&lane)
             && receiving.generation == generation
             && receiving.phase == Phase::Open
         {
             receiving.phase = Phase::Paused;
             receiving.forget_waiting();
+            return true;
         }
+        false
     }
 
     /// The connection is gone: nothing more is dispatched, and attempts that run are waited for.

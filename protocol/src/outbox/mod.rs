@@ -327,7 +327,8 @@ impl Outbox {
         let window = if sending.was_paused { Window::ramping } else { Window::new };
         sending.phase = Phase::Open;
         sending.window = window(window_bytes);
-        sending.sent_through = cursor;
+        // An ack may have come while the cursor was being proved.
+        sending.sent_through = cursor.max(sending.acked_through);
         sending.ackable_through = sending.ackable_through.max(cursor);
         if cursor > sending.acked_through {
             sending.acked_through = cursor;

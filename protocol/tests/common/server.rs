@@ -328,8 +328,9 @@ impl Server {
 
 impl Session {
     fn refuse_run(&mut self, lane: Lane, generation: u32, run: &Run) -> Control {
-        self.inbox.refuse(lane, generation);
-        self.queues.remove(&lane);
+        if self.inbox.refuse(lane, generation) {
+            self.queues.remove(&lane);
+        }
         let (first, through, code) = (run.first(), run.last(), RefuseRunCode::Undecodable);
         Control::RefuseRun(RefuseRun { lane, generation, first, through, code })
     }
