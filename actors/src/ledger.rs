@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use paquebot_protocol::lease::{Leases, SessionId};
-use paquebot_protocol::{ClientId, LaneKey, LedgerId, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, LedgerId, Number, SpoolId};
 use paquebot_store::{
     Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError,
-    Record as StoreRecord, RecordError, Reply,
+    Record as StoreRecord, RecordError, Reply, Tried as StoreTried,
 };
 
 use crate::attempt::{Attempt, Ended, Outcome};
@@ -237,6 +237,34 @@ pub struct Record {
     /// Called when it is durable, or with what is in the way and the attempts, which are the
     /// handler's affair again. Without it they are failed.
     pub reply: Option<Reply<Result<(), Unrecorded>>>,
+}
+
+/// The packet after a lane's cursor was tried in vain: write that down (R11).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Tried {
+    /// The opening under which the packet came.
+    pub fence: Fence,
+    /// Its lane.
+    pub lane: Lane,
+    /// What is known of it now.
+    pub tried: StoreTried,
+    /// Called when that is durable, or when it will not be.
+    pub reply: Reply<Result<(), RecordError>>,
+}
+
+impl std::fmt::Debug for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tried({:?} of lane {})", self.tried, self.lane)
+    }
+}
+
+impl Handler<Tried> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, asked: Tried, _: &mut Self::Context) {
+        self.store.tried(asked.fence, asked.lane, asked.tried, asked.reply);
+    }
 }
 
 /// Attempts that could not be recorded: none of them.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use metrics::gauge;
+use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
 use paquebot_actors::roster::{Roster, SessionFacts};
@@ -48,12 +49,14 @@ pub struct ServerView {
 }
 
 /// A handler as observers see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct HandlerView {
     /// Its name.
     pub name: String,
     /// What it takes.
     pub targets: Vec<String>,
+    /// How it is.
+    pub board: HandlerBoard,
 }
 
 /// The client's part of `/v1/status`.
@@ -99,11 +102,26 @@ pub struct ServerStatus {
     ledger: String,
     listening: String,
     clients: Vec<SessionFacts>,
-    handlers: Vec<HandlerView>,
+    handlers: Vec<HandlerStatus>,
     dead_letters: u64,
     dead_letters_bytes: u64,
     ledger_file_bytes: u64,
     failed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct HandlerStatus {
+    name: String,
+    targets: Vec<String>,
+    #[serde(flatten)]
+    state: HandlerState,
+}
+
+impl HandlerView {
+    fn status(&self) -> HandlerStatus {
+        let (name, targets) = (self.name.clone(), self.targets.clone());
+        HandlerStatus { name, targets, state: self.board.read() }
+    }
 }
 
 impl ClientView {
@@ -155,7 +173,7 @@ impl ServerView {
             ledger: self.ledger.to_string(),
             listening: self.listening.to_string(),
             clients: self.board.read(),
-            handlers: self.handlers.clone(),
+            handlers: self.handlers.iter().map(HandlerView::status).collect(),
             dead_letters: ledger.dead_letters,
             dead_letters_bytes: ledger.dead_letters_bytes,
             ledger_file_bytes: ledger.file_bytes,

@@ -32,7 +32,7 @@ pub use disk::{DirLock, Disk, FileDisk};
 pub use error::{AppendError, LedgerError, OpenError, ReadError, RecordError};
 pub use ledger::{
     Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, HandlerTotals, Ledger, LedgerOpened,
-    LedgerOptions, LedgerStatus, Mark, Record,
+    LedgerOptions, LedgerStatus, Mark, Record, Tried,
 };
 pub use reply::Reply;
 pub use spool::{

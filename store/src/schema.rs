@@ -27,6 +27,7 @@
 //! | `meta` | name | `format`: u64; `ledger`: its 16 bytes | as long as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
 //! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere, numbers skipped | until the lane is retired |
+//! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
 //!
@@ -74,6 +75,10 @@ pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
 /// How far each lane was handled.
 pub(crate) const CURSORS: TableDefinition<(u128, u64), CursorRow> = TableDefinition::new("cursors");
+/// How often the packet after a lane's cursor was tried in vain: its number, the attempts, when the
+/// first and the last failed (milliseconds since 1970).
+pub(crate) const TRIED: TableDefinition<(u128, u64), (u64, u32, u64, u64)> =
+    TableDefinition::new("tried");
 /// How much of each handler's file counts.
 pub(crate) const FILES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("files");
 /// What each handler has done; in `dead-letters.redb`: what there is.

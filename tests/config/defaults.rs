@@ -24,8 +24,11 @@ fn a_client_of_three_lines_has_every_default() {
     assert_eq!(client.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s:1"]);
     assert_eq!(client.max_packet_bytes, MIB);
     assert_eq!((client.ping, client.silence), (Duration::from_secs(10), Duration::from_secs(30)));
-    let reconnect =
-        RetryPolicy { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
+    let reconnect = RetryPolicy {
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(30),
+        give_up_after: None,
+    };
     assert_eq!(client.reconnect, reconnect);
     assert_eq!(client.spool.max_bytes, 1024 * MIB);
     assert_eq!(client.spool.when_full, WhenFull::Reject);
@@ -48,7 +51,11 @@ fn a_server_of_one_handler_has_every_default() {
     assert_eq!(server.unknown_target, UnknownTarget::DeadLetter);
     let [handler] = server.handlers.as_slice() else { panic!("{:?}", server.handlers) };
     assert_eq!(handler.kind, HandlerKind::Discard);
-    let retry = RetryPolicy { initial: Duration::from_secs(1), max: Duration::from_mins(5) };
+    let retry = RetryPolicy {
+        initial: Duration::from_secs(1),
+        max: Duration::from_mins(5),
+        give_up_after: None,
+    };
     assert_eq!(handler.retry, retry);
 }
 
@@ -101,6 +108,16 @@ fn every_key_is_taken_as_it_is_written() {
         path = "out/orders"
         format = "raw"
         retry = { max = "30 s" }
+        [[server.handler]]
+        name = "alarms"
+        targets = ["alarm.*"]
+        kind = "http"
+        url = "http://hooks.example:8080/alarms?x=1"
+        headers = { Authorization = "Bearer 1", x-shop = "north" }
+        rejected_statuses = [404]
+        timeout = "5 s"
+        concurrency = 2
+        retry = { give_up_after = "1 day" }
         [admin]
         [metrics]
         max_targets = 0
@@ -156,6 +173,18 @@ fn every_key_is_taken_as_it_is_written() {
     let path = rig.path("out/orders");
     assert_eq!(handler.kind, HandlerKind::File { path, format: FileFormat::Raw });
     assert_eq!((handler.retry.initial.as_secs(), handler.retry.max.as_secs()), (1, 30));
+
+    let HandlerKind::Http(destination) = &server.handlers[1].kind else {
+        panic!("{:?}", server.handlers[1])
+    };
+    assert_eq!(destination.url, "http://hooks.example:8080/alarms?x=1");
+    assert_eq!(destination.headers["authorization"], "Bearer 1");
+    assert_eq!(destination.headers["x-shop"], "north");
+    assert!(!format!("{destination:?}").contains("Bearer"), "a secret would be logged");
+    assert_eq!(destination.rejected_statuses, [404]);
+    assert_eq!((destination.timeout.as_secs(), destination.concurrency), (5, 2));
+    let day = Duration::from_hours(24);
+    assert_eq!(server.handlers[1].retry.give_up_after, Some(day));
 
     assert_eq!(config.admin.unwrap().listen.to_string(), "127.0.0.1:7037");
     assert_eq!(config.metrics.max_targets, 0);

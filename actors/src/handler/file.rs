@@ -198,7 +198,7 @@ impl Scribe {
     }
 
     fn cut(&mut self, packets: u64, why: &str) {
-        self.meters.is_failing(packets);
+        self.meters.is_failing(packets, why);
         tracing::error!(handler = %self.name, file = %self.writer.path().display(), why,
             "packets could not be written; they stay with their clients, which come again");
         if let Err(error) = self.writer.cut() {

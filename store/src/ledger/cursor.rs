@@ -43,8 +43,9 @@ impl Sheet<'_> {
         let staged: Vec<_> = staged.map(|(.., number)| Number(*number)).collect();
         dead.extend(staged);
         dead.sort_unstable();
+        let tried = self.tried(key, cursor.at)?;
         let Cursor { at, chain, skipped, .. } = cursor;
-        Ok(Ok(CursorAt { cursor: at, chain, dead, jumped, skipped }))
+        Ok(Ok(CursorAt { cursor: at, chain, dead, jumped, skipped, tried }))
     }
 
     /// A lane's row; a lane without one is at its beginning.
@@ -59,6 +60,7 @@ impl Sheet<'_> {
     /// Moves a cursor.
     pub(super) fn put_cursor(&mut self, key: LaneKey, cursor: Cursor) -> Result<(), Fault> {
         let Cursor { at, chain, elsewhere, skipped } = cursor;
+        self.forget_tried(key, at)?;
         let row = (at.0, chain.map(|chain| chain.0), elsewhere, skipped);
         self.cursors.insert((number_of(key.spool), key.lane.0), row)?;
         self.wrote = true;

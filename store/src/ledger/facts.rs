@@ -42,6 +42,21 @@ pub struct CursorAt {
     pub jumped: u64,
     /// How many numbers were passed by skips without having been handled, since the lane is known.
     pub skipped: u64,
+    /// What is known of the packet after the cursor, if it was tried in vain.
+    pub tried: Option<Tried>,
+}
+
+/// How often a packet was tried in vain, and since when. Times are milliseconds since 1970 (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// The packet.
+    pub number: Number,
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub first_attempt_ms: u64,
+    /// When the last of them failed.
+    pub last_attempt_ms: u64,
 }
 
 /// What a ledger writes down in one transaction: all of it, or nothing.

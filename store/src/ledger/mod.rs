@@ -16,6 +16,7 @@
 //! letter beyond its lane's cursor: its packet was not acknowledged, comes again, and overwrites it
 //! when it is rejected again. When it is handled instead, it is both: told twice, never lost.
 
+mod attempts;
 mod cursor;
 mod dead;
 mod facts;
@@ -28,16 +29,16 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paquebot_protocol::{ClientId, LaneKey, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, SpoolId};
 
 pub use facts::{
     Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, HandlerTotals, LedgerOpened,
-    LedgerStatus, Mark, Record,
+    LedgerStatus, Mark, Record, Tried,
 };
 use writer::Order;
 
 use crate::disk::Disk;
-use crate::error::{LedgerError, OpenError};
+use crate::error::{LedgerError, OpenError, RecordError};
 use crate::reply::{Promise, Reply};
 use crate::thread::Thread;
 
@@ -101,6 +102,18 @@ impl Ledger {
     /// Records outcomes: everything in `record`, or nothing (R4).
     pub fn record(&self, record: Record) {
         self.order(Order::record(record));
+    }
+
+    /// Writes down that the packet after a lane's cursor was tried in vain (R11); refused when the
+    /// cursor is elsewhere or a newer opening of the spool is on record.
+    pub fn tried(
+        &self,
+        fence: Fence,
+        lane: Lane,
+        tried: Tried,
+        reply: Reply<Result<(), RecordError>>,
+    ) {
+        self.order(Order::Tried { fence, lane, tried, promise: Promise::new(reply) });
     }
 
     /// What was recorded of a file that a handler writes.

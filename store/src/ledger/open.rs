@@ -72,6 +72,7 @@ fn create(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(Database, Length)
         meta.insert(schema::META_LEDGER, ledger.as_slice())?;
         transaction.open_table(schema::SPOOLS)?;
         transaction.open_table(schema::CURSORS)?;
+        transaction.open_table(schema::TRIED)?;
         transaction.open_table(schema::FILES)?;
         transaction.open_table(schema::TOTALS)?;
         Ok(())

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paquebot_protocol::{ClientId, LaneKey, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, SpoolId};
 use redb::{Database, Table, WriteTransaction};
 
 use super::dead::{DeadKey, DeadLetters};
 use super::facts::{
-    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, LedgerStatus, Record,
+    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, LedgerStatus, Record, Tried,
 };
 use crate::database::Length;
 use crate::disk::DirLock;
@@ -43,6 +43,12 @@ pub(super) enum Order {
     },
     Record {
         record: Outcomes,
+        promise: Promise<(), RecordError>,
+    },
+    Tried {
+        fence: Fence,
+        lane: Lane,
+        tried: Tried,
         promise: Promise<(), RecordError>,
     },
     File {
@@ -97,6 +103,7 @@ pub(super) struct Writer {
 pub(super) struct Sheet<'t> {
     pub(super) spools: Table<'t, u128, &'static [u8]>,
     pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
+    pub(super) tried: Table<'t, (u128, u64), (u64, u32, u64, u64)>,
     pub(super) files: Table<'t, (u64, u64), &'static [u8]>,
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     pub(super) dead: &'t DeadLetters,
@@ -205,6 +212,7 @@ impl<'t> Sheet<'t> {
         Ok(Self {
             spools: transaction.open_table(schema::SPOOLS)?,
             cursors: transaction.open_table(schema::CURSORS)?,
+            tried: transaction.open_table(schema::TRIED)?,
             files: transaction.open_table(schema::FILES)?,
             totals: transaction.open_table(schema::TOTALS)?,
             dead,
@@ -223,6 +231,9 @@ impl<'t> Sheet<'t> {
                 later(self.cursor(key, first), promise, answers)
             }
             Order::Record { record, promise } => later(self.record(record), promise, answers),
+            Order::Tried { fence, lane, tried, promise } => {
+                later(self.put_tried(fence, lane, tried), promise, answers)
+            }
             Order::File { file, promise } => later(self.file(file), promise, answers),
             Order::DeadLetters { limit, promise } => {
                 later(self.dead.first(limit).map(Ok), promise, answers)
@@ -268,6 +279,7 @@ fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Admit { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Cursor { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Record { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Tried { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::File { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::DeadLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Close => Ok(()),
