@@ -26,7 +26,7 @@
 //! |---|---|---|---|
 //! | `meta` | name | `format`: u64; `ledger`: its 16 bytes | as long as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
-//! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere, numbers skipped | until the lane is retired |
+//! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
