@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod door;
 pub mod exit;
+pub mod ledger;
 pub mod run;
 pub mod send;
 pub mod status;

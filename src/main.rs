@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, run, send, status};
+use paquebot::{bench, ledger, run, send, status};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Check { config, deny_warnings } => run::check(&config, deny_warnings),
         Command::Send(args) => send::send(&args),
         Command::Status { config, json } => status::status(&config, json),
+        Command::Ledger { command } => ledger::ledger(&command),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchPart(part) => bench::part(part.part),
     };

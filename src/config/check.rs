@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::address::Reach;
 use super::client::Client;
+use super::dead_letters::{DeadLetters, WhenDeadLettersFull};
 use super::destination::Destination;
 use super::duration::duration_in_words;
 use super::handler::{FileFormat, Handler, HandlerKind};
@@ -139,6 +140,7 @@ fn tell_server(report: &mut Report, server: &Server) {
         UnknownTarget::Hold => "held in its client's spool until there is a handler for it",
     };
     report.line(1, &format!("any other target: {unknown}"));
+    tell_dead_letters(report, server.dead_letters);
     let packet = size_in_words(server.max_packet_bytes);
     report.line(
         1,
@@ -158,6 +160,19 @@ fn tell_server(report: &mut Report, server: &Server) {
             }
         ),
     );
+}
+
+fn tell_dead_letters(report: &mut Report, kept: DeadLetters) {
+    let most = size_in_words(kept.max_bytes);
+    let full = match kept.when_full {
+        WhenDeadLettersFull::Pause => "its lanes that need another wait, others go on",
+        WhenDeadLettersFull::DropOldest => "ITS OLDEST ARE DROPPED, and counted",
+    };
+    let age = kept.max_age.map_or_else(
+        || "until someone replays or discards them".to_owned(),
+        |age| format!("for {} after their last try, THEN DROPPED", duration_in_words(age)),
+    );
+    report.line(1, &format!("dead letters are kept {age}; a client's {most} used up: {full}"));
 }
 
 fn tell_handler(report: &mut Report, handler: &Handler) {

@@ -49,6 +49,15 @@ impl<'f, T> Kind<'f, T> {
         (self.read)(entry, &self.expected)
     }
 
+    /// The same with its values turned into others.
+    pub(super) fn map<U>(self, turn: impl Fn(T) -> U + 'f) -> Kind<'f, U>
+    where
+        T: 'f,
+    {
+        let Self { expected, read } = self;
+        Kind::new(expected, move |entry, expected| read(entry, expected).map(&turn))
+    }
+
     fn new(
         expected: impl Into<String>,
         read: impl Fn(&Entry<'_>, &str) -> Result<T, Fault> + 'f,

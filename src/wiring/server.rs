@@ -20,7 +20,9 @@ use paquebot_actors::share::Shares;
 use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
 use paquebot_protocol::frame::Limits;
 use paquebot_protocol::route::RouteTable;
-use paquebot_store::{FileDisk, Ledger as Store, LedgerOpened, LedgerOptions};
+use paquebot_store::{
+    DeadLetterLimits, FileDisk, Ledger as Store, LedgerOpened, LedgerOptions, WhenDeadLettersFull,
+};
 
 use super::{step, store_failure};
 use crate::admin::{HandlerView, ServerView};
@@ -64,8 +66,12 @@ impl ServerPart {
     /// When the ledger cannot be opened, a handler's file not be used, or the address not be bound.
     pub fn start(config: &config::Server) -> Result<Self, Failure> {
         let disk = Arc::new(FileDisk);
-        let options = LedgerOptions { dir: config.data_dir.clone() };
+        let dead_letters = limits(config.dead_letters);
+        let options = LedgerOptions { dir: config.data_dir.clone(), dead_letters };
         let (store, opened) = Store::open(options, disk).map_err(|error| store_failure(&error))?;
+        for note in &opened.notes {
+            tracing::warn!(note, "server: opening the ledger");
+        }
         tracing::info!(ledger = %opened.ledger, data_dir = %config.data_dir.display(),
             "server: outcomes are recorded here");
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -74,7 +80,8 @@ impl ServerPart {
         let Some(first) = arbiters.first() else {
             return Err(Failure::new(Code::Internal, "no thread for the server"));
         };
-        let door = Ledger::new(store.clone(), opened.ledger);
+        let door = Ledger::new(store.clone(), opened.ledger)
+            .keeping_dead_letters(config.dead_letters.max_age);
         let ledger = Ledger::start_in_arbiter(first, |_| door);
         let mut house = House {
             store: &store,
@@ -240,6 +247,14 @@ impl House<'_> {
         let totals = known.map(|(_, totals)| *totals).unwrap_or_default();
         HandlerMeters::new(name, totals.handled, totals.dead_lettered, board)
     }
+}
+
+fn limits(config: config::DeadLetters) -> DeadLetterLimits {
+    let when_full = match config.when_full {
+        config::WhenDeadLettersFull::Pause => WhenDeadLettersFull::Pause,
+        config::WhenDeadLettersFull::DropOldest => WhenDeadLettersFull::DropOldest,
+    };
+    DeadLetterLimits { max_bytes: config.max_bytes, when_full, ..DeadLetterLimits::default() }
 }
 
 /// The share of a handler whose work others do.

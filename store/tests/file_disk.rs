@@ -93,7 +93,7 @@ fn what_a_killed_ledger_was_answered_is_in_its_files() {
     let temporary = tempfile::tempdir().unwrap();
     let (dir, left) = (temporary.path().join("server"), temporary.path().join("left"));
     let open = |dir: &Path| {
-        Ledger::open(LedgerOptions { dir: dir.to_owned() }, Arc::new(FileDisk)).unwrap().0
+        Ledger::open(LedgerOptions::new(dir), Arc::new(FileDisk)).unwrap().0
     };
     let (ledger, fence) = (open(&dir), fence(1, 1, 1));
     ask(|reply| ledger.admit(fence, None, common::client("till-17"), reply)).unwrap();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paquebot::config::{
-    Address, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
-    UnknownTarget, WhenFull,
+    Address, DeadLetters, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
+    UnknownTarget, WhenDeadLettersFull, WhenFull,
 };
 
 use super::{CLIENT, Rig, SERVER};
@@ -49,6 +49,9 @@ fn a_server_of_one_handler_has_every_default() {
     assert_eq!((server.max_packet_bytes, server.memory), (MIB, 256 * MIB));
     assert_eq!(server.max_connections, 20_000);
     assert_eq!(server.unknown_target, UnknownTarget::DeadLetter);
+    let when_full = WhenDeadLettersFull::Pause;
+    let kept = DeadLetters { max_bytes: 1024 * MIB, max_age: None, when_full };
+    assert_eq!(server.dead_letters, kept);
     let [handler] = server.handlers.as_slice() else { panic!("{:?}", server.handlers) };
     assert_eq!(handler.kind, HandlerKind::Discard);
     let retry = RetryPolicy {
@@ -101,6 +104,7 @@ fn every_key_is_taken_as_it_is_written() {
         max_connections = 1
         memory = "1 MiB"
         unknown_target = "hold"
+        dead_letters = { max_bytes = "2 MiB", max_age = "90 day", when_full = "drop-oldest" }
         [[server.handler]]
         name = "orders"
         targets = ["orders.>", "*.order"]
@@ -164,6 +168,9 @@ fn every_key_is_taken_as_it_is_written() {
     assert_eq!((server.max_packet_bytes, server.memory), (1, MIB));
     assert_eq!(server.max_connections, 1);
     assert_eq!(server.unknown_target, UnknownTarget::Hold);
+    let when_full = WhenDeadLettersFull::DropOldest;
+    let max_age = Some(Duration::from_hours(90 * 24));
+    assert_eq!(server.dead_letters, DeadLetters { max_bytes: 2 * MIB, max_age, when_full });
     let handler = &server.handlers[0];
     assert_eq!(handler.name, "orders");
     assert_eq!(

@@ -64,7 +64,7 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
         let text = format!("{CLIENT}{SOURCE}{key} = 1");
         assert_one(&text, &format!("client.source[0].{key}"), "not available in this version");
     }
-    for key in ["tls = {}", "dead_letters = {}", "client = []"] {
+    for key in ["tls = {}", "client = []"] {
         let text = SERVER.replacen("[server]\n", &format!("[server]\n{key}\n"), 1);
         let key = key.split(' ').next().unwrap();
         assert_one(&text, &format!("server.{key}"), "not available in this version");

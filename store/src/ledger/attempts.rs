@@ -8,9 +8,10 @@
 use paquebot_protocol::{Lane, LaneKey, Number};
 use redb::{ReadableTable, ReadableTableMetadata};
 
+use super::before::Row;
 use super::facts::{Fence, Tried};
 use super::fence::number_of;
-use super::writer::Sheet;
+use super::sheet::Sheet;
 use crate::error::RecordError;
 use crate::fault::Fault;
 
@@ -22,6 +23,9 @@ impl Sheet<'_> {
         lane: Lane,
         tried: Tried,
     ) -> Result<Result<(), RecordError>, Fault> {
+        if !self.has_room {
+            return Ok(Err(RecordError::DiskFull));
+        }
         let latest = self.spool(fence.spool)?;
         if latest.is_none_or(|on| (on.opened, on.nonce) != (fence.opened, fence.nonce)) {
             return Ok(Err(RecordError::Fenced { spool: fence.spool }));
@@ -33,7 +37,9 @@ impl Sheet<'_> {
         }
         let Tried { number, attempts, first_attempt_ms, last_attempt_ms } = tried;
         let row = (number.0, attempts, first_attempt_ms, last_attempt_ms);
-        self.tried.insert((number_of(key.spool), lane.0), row)?;
+        let key = (number_of(key.spool), lane.0);
+        let before = self.tried.insert(key, row)?.map(|row| row.value());
+        self.before.was(Row::Tried(key, before));
         self.wrote = true;
         Ok(Ok(()))
     }
@@ -57,7 +63,8 @@ impl Sheet<'_> {
         let row = (number_of(key.spool), key.lane.0);
         let passed = self.tried.get(row)?.is_some_and(|tried| tried.value().0 <= through.0);
         if passed {
-            self.tried.remove(row)?;
+            let before = self.tried.remove(row)?.map(|row| row.value());
+            self.before.was(Row::Tried(row, before));
         }
         Ok(())
     }
