@@ -1,7 +1,8 @@
 //! The admin side: metrics, health, readiness and status over HTTP, on a thread of its own.
 //!
 //! Over TCP where the config says so, and always through `admin.sock` in each `data_dir`, which only
-//! this user may open, and where alone files can be written. Beyond loopback TCP serves what is public, and nothing else.
+//! this user may open, and where alone files can be written. Beyond loopback TCP serves what is
+//! public, and nothing else.
 
 mod backup;
 mod status;

@@ -2,8 +2,8 @@
 //!
 //! redb refuses to read a file that was not closed cleanly before it has repaired it, and a repair
 //! writes. A sealed segment is never written to (R10), nor is a ledger that is only looked at: the
-//! repair's few pages stay in memory. That matters most after a failed fsync, when what the page cache holds may never reach the disk, so
-//! that a repair on disk could make durable what leads nowhere.
+//! repair's few pages stay in memory. That matters most after a failed fsync, when what the page
+//! cache holds may never reach the disk, so that a repair on disk could make durable what leads nowhere.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

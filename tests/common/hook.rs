@@ -3,7 +3,9 @@
 
 use std::sync::{Arc, mpsc};
 
-use paquebot_store::{DeadLetter, FileDisk, Ledger, LedgerOptions};
+use paquebot_store::{
+    DeadLetter, DeadLetterFilter, DeadLetterLimits, FileDisk, Ledger, LedgerOptions,
+};
 
 use super::{Broker, Process, until};
 
@@ -57,11 +59,13 @@ pub fn await_outcomes<const N: usize>(broker: &Broker, expected: [(&str, f64); N
 /// Stops the server and looks into its ledger.
 pub fn dead_letters(broker: &mut Broker) -> Vec<DeadLetter> {
     assert_eq!(broker.server.take().map(Process::stop), Some(0));
-    let options = LedgerOptions { dir: broker.path("server") };
+    let options =
+        LedgerOptions { dir: broker.path("server"), dead_letters: DeadLetterLimits::default() };
     let (ledger, _) = Ledger::open(options, Arc::new(FileDisk)).unwrap();
     let (answer, answered) = mpsc::channel();
-    ledger.dead_letters(100, Box::new(move |letters| answer.send(letters).unwrap()));
-    let letters = answered.recv().unwrap().unwrap();
+    let filter = DeadLetterFilter { limit: 100, ..DeadLetterFilter::default() };
+    ledger.list_dead_letters(filter, Box::new(move |page| answer.send(page).unwrap()));
+    let page = answered.recv().unwrap().unwrap();
     ledger.close().unwrap();
-    letters
+    page.letters.into_iter().map(|listed| listed.letter).collect()
 }
