@@ -57,6 +57,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check the server's ledger, or back it up
+    Ledger {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
     /// Measure a real client and server on this machine
     Bench(BenchArgs),
     /// A process that `bench` starts.
@@ -75,6 +81,52 @@ pub struct ConfigArgs {
     /// The config file [default: $PAQUEBOT_CONFIG, ./config.toml, /etc/paquebot/config.toml]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What can be done with a ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Read all of a ledger that no process uses, and verify every byte; nothing is written
+    ///
+    /// Ends with 65 when something is damaged, with 75 while a process holds it.
+    Check(LedgerCheckArgs),
+    /// Copy the ledger to FILE, as it is at one moment, while its process runs or while none does
+    ///
+    /// FILE has the cursors, fences, files' lengths and totals, and no dead letters; those are
+    /// files of the directory `dead-letters`, to be copied while no process runs. FILE is written
+    /// under a temporary name, fsynced and renamed. To restore it, stop the server and put it in
+    /// place of `ledger.redb`: packets that were handled since may be handled once more.
+    Backup(LedgerBackupArgs),
+}
+
+/// Which ledger to check.
+#[derive(Debug, Args)]
+pub struct LedgerCheckArgs {
+    /// The ledger's directory [default: the config's server.data_dir]
+    pub dir: Option<PathBuf>,
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Move what is damaged to `quarantine`, with a report, and begin a new ledger in place of a
+    /// damaged one: packets that it knew as handled may be handled once more
+    #[arg(long)]
+    pub set_aside: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which ledger to copy, and where to.
+#[derive(Debug, Args)]
+pub struct LedgerBackupArgs {
+    /// The copy; one that is there is replaced
+    pub file: PathBuf,
+    /// The directory of a ledger that no process uses [default: the config's server.data_dir]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// What to send.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod doctor;
 pub mod door;
 pub mod exit;
+pub mod ledger;
 pub mod run;
 pub mod send;
 pub mod status;

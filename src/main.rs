@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, run, send, status};
+use paquebot::{bench, doctor, ledger, run, send, status};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::send(&args),
         Command::Status { config, json } => status::status(&config, json),
         Command::Doctor { config, json } => doctor::doctor(&config, json),
+        Command::Ledger { command } => ledger::ledger(&command),
         Command::Bench(args) => bench::bench(&args),
         Command::BenchPart(part) => bench::part(part.part),
     };

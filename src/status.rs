@@ -105,6 +105,11 @@ fn server_in_words(status: &Value) -> Option<String> {
         let targets: Vec<_> = handler.get("targets")?.as_array()?.iter().collect();
         let targets = targets.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
         writeln!(out, "  handler       {} takes {targets}", text(handler, "name")).ok()?;
+        if text(handler, "state") != "ok" {
+            let (state, since) = (text(handler, "state"), text(handler, "since"));
+            let why = text(handler, "last_error");
+            writeln!(out, "                {state} since {since}: {why}").ok()?;
+        }
     }
     Some(out)
 }

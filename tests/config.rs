@@ -12,6 +12,8 @@
 
 #[path = "config/defaults.rs"]
 mod defaults;
+#[path = "config/destination.rs"]
+mod destination;
 #[path = "config/driver.rs"]
 mod driver;
 #[path = "config/environment.rs"]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use actix::{Message, Recipient};
 use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{ClientId, Lane, LaneKey, Number, Packet, PacketId, Run, TargetId};
-use paquebot_store::{DeadLetter, Mark};
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, Run, TargetId};
+use paquebot_store::{DeadLetter, Mark, Tried};
 
 use crate::clock;
 use crate::permit::Permit;
@@ -35,6 +35,8 @@ pub struct Attempt {
     pub runs: Vec<Run>,
     /// Their place in memory.
     pub permit: Vec<Permit>,
+    /// What is known of the first packet, if it was tried in vain before (R11).
+    pub tried: Option<Tried>,
     /// Where the outcome goes.
     pub origin: Origin,
 }
@@ -85,7 +87,50 @@ impl Attempt {
         self.runs.iter().map(|run| run.encoded().len()).sum()
     }
 
-    /// The lane is to be paused: nothing of this attempt was handled.
+    /// The packets up to `through` as an attempt of their own, so that their outcome can be recorded
+    /// while the rest goes on. `None` when there are none.
+    #[must_use]
+    pub fn split_to(&mut self, through: Number) -> Option<Self> {
+        if through <= self.mark.from || through > self.mark.through {
+            return None;
+        }
+        let chain = if through == self.mark.through {
+            self.mark.chain
+        } else {
+            self.runs.iter().find_map(|run| run.chain_at(through))?
+        };
+        let runs: Vec<Run> =
+            self.runs.iter().filter(|run| run.first() <= through).cloned().collect();
+        // A run has one permit, and its place in memory while any of it is left.
+        let done = self.runs.iter().take_while(|run| run.last() <= through).count();
+        self.runs.drain(..done);
+        let permit = self.permit.drain(..done.min(self.permit.len())).collect();
+        let handled = through.since(self.mark.from);
+        let part = Self {
+            target: self.target.clone(),
+            mark: Mark { through, chain, handled, ..self.mark },
+            runs,
+            permit,
+            tried: self.tried.take(),
+            origin: self.origin.clone(),
+        };
+        self.mark = Mark { from: through, handled: self.count() - handled, ..self.mark };
+        Some(part)
+    }
+
+    /// What is known of the packet `number` once an attempt at it has failed at `now_ms`.
+    #[must_use]
+    pub fn failed(&self, number: Number, now_ms: u64) -> Tried {
+        let before = self.tried.filter(|tried| tried.number == number);
+        Tried {
+            number,
+            attempts: before.map_or(0, |tried| tried.attempts).saturating_add(1),
+            first_attempt_ms: before.map_or(now_ms, |tried| tried.first_attempt_ms),
+            last_attempt_ms: now_ms,
+        }
+    }
+
+    /// The lane is to be paused: what is left of this attempt was not handled.
     pub fn fail(self, retry_after_ms: u64, reason: String) {
         let lane = self.mark.lane;
         let outcome = Outcome { lane, ended: Ended::Failed { retry_after_ms, reason } };
@@ -95,17 +140,17 @@ impl Attempt {
     /// One packet of this attempt as a dead letter.
     #[must_use]
     pub fn dead_letter(&self, id: PacketId, record: &[u8], handler: &str, why: &str) -> DeadLetter {
-        let now_ms = clock::wall_ms();
-        let created = Packet::decode(record).map_or(now_ms, |packet| packet.created_ms);
+        let Tried { attempts, first_attempt_ms, last_attempt_ms, .. } =
+            self.failed(id.number, clock::wall_ms());
         DeadLetter {
             id,
             client: self.origin.client.clone(),
             target: self.target.clone(),
             handler: handler.to_owned(),
             reason: why.to_owned(),
-            attempts: 1,
-            first_attempt_ms: now_ms.max(created),
-            last_attempt_ms: now_ms,
+            attempts,
+            first_attempt_ms,
+            last_attempt_ms,
             record: record.to_vec().into(),
         }
     }
@@ -124,14 +169,15 @@ pub struct Outcome {
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Everything up to `through` has a final outcome, durable in the ledger.
+    /// Everything up to `through` has a final outcome, durable in the ledger. The attempt goes on
+    /// when that is not all of it.
     Settled {
         /// The last packet.
         through: Number,
         /// Those that became dead letters, by why.
         dead: BTreeMap<String, Vec<Number>>,
     },
-    /// Nothing was handled and nothing recorded; the client is to come again.
+    /// What was not settled before was not handled; the client is to come again.
     Failed {
         /// When, in milliseconds.
         retry_after_ms: u64,

@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use paquebot_protocol::lease::{Leases, SessionId};
-use paquebot_protocol::{ClientId, LaneKey, LedgerId, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, LedgerId, Number, SpoolId};
 use paquebot_store::{
     Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError,
-    Record as StoreRecord, RecordError, Reply,
+    LedgerEvent, Record as StoreRecord, RecordError, Reply, Tried as StoreTried,
 };
 
 use crate::attempt::{Attempt, Ended, Outcome};
@@ -35,13 +35,17 @@ pub struct Ledger {
     live: HashMap<SpoolId, (SessionId, Recipient<Superseded>)>,
     waiting: HashMap<(LaneKey, SessionId), Acquire>,
     commits: CommitMeters,
-    told_of_failure: Arc<AtomicBool>,
+    dead_letters_max_age: Option<Duration>,
 }
+
+/// How often dead letters are looked through for those that are too old.
+const EXPIRY: Duration = Duration::from_secs(60);
 
 impl Ledger {
     /// The door to `store`.
     #[must_use]
     pub fn new(store: Store, id: LedgerId) -> Self {
+        store.watch(Box::new(log));
         Self {
             store,
             id,
@@ -49,8 +53,26 @@ impl Ledger {
             live: HashMap::new(),
             waiting: HashMap::new(),
             commits: CommitMeters::new("ledger"),
-            told_of_failure: Arc::default(),
+            dead_letters_max_age: None,
         }
+    }
+
+    /// Keeps dead letters for so long after their last try.
+    #[must_use]
+    pub fn keeping_dead_letters(mut self, max_age: Option<Duration>) -> Self {
+        self.dead_letters_max_age = max_age;
+        self
+    }
+
+    fn expire(&self, max_age: Duration) {
+        let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+        let failed = |outcome: Result<(), LedgerError>| {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "old dead letters could not be removed; later, then");
+            }
+        };
+        self.store
+            .expire_dead_letters(clock::wall_ms().saturating_sub(max_age_ms), Box::new(failed));
     }
 
     /// The lease is held: look the cursor up.
@@ -66,6 +88,27 @@ impl Actor for Ledger {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MESSAGES);
+        if let Some(max_age) = self.dead_letters_max_age {
+            self.expire(max_age);
+            ctx.run_interval(EXPIRY, move |door, _| door.expire(max_age));
+        }
+    }
+}
+
+/// Says what the ledger tells of itself.
+fn log(event: LedgerEvent) {
+    match event {
+        LedgerEvent::Failed(why) => tracing::error!(
+            why,
+            "the ledger cannot be written: nothing is acknowledged, packets wait at their clients; \
+             it is tried again until it works"
+        ),
+        LedgerEvent::DiskFull => tracing::error!(
+            "the disk of the ledger is full: nothing is acknowledged, packets wait at their \
+             clients; it goes on as soon as there is room"
+        ),
+        LedgerEvent::Works => tracing::info!("the ledger works again"),
+        LedgerEvent::Note(note) => tracing::warn!(note, "the ledger"),
     }
 }
 
@@ -239,6 +282,34 @@ pub struct Record {
     pub reply: Option<Reply<Result<(), Unrecorded>>>,
 }
 
+/// The packet after a lane's cursor was tried in vain: write that down (R11).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Tried {
+    /// The opening under which the packet came.
+    pub fence: Fence,
+    /// Its lane.
+    pub lane: Lane,
+    /// What is known of it now.
+    pub tried: StoreTried,
+    /// Called when that is durable, or when it will not be.
+    pub reply: Reply<Result<(), RecordError>>,
+}
+
+impl std::fmt::Debug for Tried {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tried({:?} of lane {})", self.tried, self.lane)
+    }
+}
+
+impl Handler<Tried> for Ledger {
+    type Result = ();
+
+    fn handle(&mut self, asked: Tried, _: &mut Self::Context) {
+        self.store.tried(asked.fence, asked.lane, asked.tried, asked.reply);
+    }
+}
+
 /// Attempts that could not be recorded: none of them.
 #[derive(Debug)]
 pub struct Unrecorded {
@@ -272,16 +343,9 @@ impl Handler<Record> for Ledger {
         let letters: Vec<_> =
             dead.iter().map(|letter| (letter.id, letter.reason.clone())).collect();
         let asked = clock::instant();
-        let told = Arc::clone(&self.told_of_failure);
         let (commits, packets) = (self.commits.clone(), attempts.iter().map(Attempt::count).sum());
         let answer = move |outcome: Result<(), RecordError>| {
             commits.committed(asked.elapsed(), packets);
-            let broken = matches!(outcome, Err(RecordError::Failed(_) | RecordError::DiskFull));
-            if broken && !told.swap(true, Ordering::Relaxed) {
-                tracing::error!(error = ?outcome.as_ref().err().map(ToString::to_string),
-                    "the ledger has failed: nothing is acknowledged any more, packets wait at their \
-                     clients; mend the disk and restart this process");
-            }
             match (outcome, reply) {
                 (Ok(()), reply) => {
                     attempts.iter().for_each(|attempt| settle(attempt, &letters));

@@ -33,6 +33,7 @@ pub mod roster;
 pub mod router;
 pub mod seat;
 pub mod session;
+pub mod share;
 mod shelf;
 mod socket;
 pub mod source;

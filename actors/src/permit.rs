@@ -18,15 +18,27 @@ pub struct Purse {
     shares_max: u32,
 }
 
-/// Some bytes of a purse; dropping it gives them back.
+/// Some bytes of a purse, or of two; dropping it gives them back.
 #[derive(Debug)]
 #[must_use = "dropping a permit gives its bytes back"]
-pub struct Permit(#[expect(dead_code, reason = "held to be dropped")] Option<OwnedSemaphorePermit>);
+pub struct Permit {
+    of_one: Option<OwnedSemaphorePermit>,
+    of_another: Option<OwnedSemaphorePermit>,
+}
 
 impl Permit {
     /// A permit of no purse, for what is bounded elsewhere.
     pub const fn none() -> Self {
-        Self(None)
+        Self { of_one: None, of_another: None }
+    }
+
+    /// This permit and one of another purse, for the same bytes.
+    pub fn and(self, other: Option<Self>) -> Self {
+        Self { of_another: other.and_then(|other| other.of_one).or(self.of_another), ..self }
+    }
+
+    fn of(shares: OwnedSemaphorePermit) -> Self {
+        Self { of_one: Some(shares), of_another: None }
     }
 }
 
@@ -42,18 +54,14 @@ impl Purse {
     /// Waits until `bytes` are free. More than the purse ever holds counts as all of it.
     pub async fn take(&self, bytes: usize) -> Option<Permit> {
         let shares = Arc::clone(&self.shares);
-        shares
-            .acquire_many_owned(self.shares_of(bytes))
-            .await
-            .ok()
-            .map(|permit| Permit(Some(permit)))
+        shares.acquire_many_owned(self.shares_of(bytes)).await.ok().map(Permit::of)
     }
 
     /// The same without waiting.
     #[must_use]
     pub fn try_take(&self, bytes: usize) -> Option<Permit> {
         let shares = Arc::clone(&self.shares);
-        shares.try_acquire_many_owned(self.shares_of(bytes)).ok().map(|permit| Permit(Some(permit)))
+        shares.try_acquire_many_owned(self.shares_of(bytes)).ok().map(Permit::of)
     }
 
     /// Waits until every permit is back, for `stop`; nothing can be taken afterwards.

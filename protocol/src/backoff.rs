@@ -21,6 +21,12 @@ impl Backoff {
         Self { initial, max, failures: 0 }
     }
 
+    /// The same ladder after so many failures: what was counted before a restart goes on.
+    #[must_use]
+    pub fn after(self, failures: u32) -> Self {
+        Self { failures, ..self }
+    }
+
     /// The wait after one more failure: uniform between 0 and the present ceiling, chosen by
     /// `random`, which comes from the caller.
     pub fn next(&mut self, random: u64) -> Millis {

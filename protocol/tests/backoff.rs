@@ -25,6 +25,12 @@ fn ceilings(backoff: &Backoff, failures: usize) -> Vec<u64> {
 }
 
 #[test]
+fn a_ladder_goes_on_after_what_was_counted_before() {
+    let backoff = Backoff::new(Millis(100), Millis(1_000)).after(2);
+    assert_eq!((ceilings(&backoff, 3), backoff.failures()), (vec![400, 800, 1_000], 2));
+}
+
+#[test]
 fn the_ceiling_doubles_with_each_failure_up_to_the_longest() {
     let backoff = Backoff::new(Millis(100), Millis(1_000));
     assert_eq!(ceilings(&backoff, 6), [100, 200, 400, 800, 1_000, 1_000]);

@@ -98,6 +98,38 @@ fn the_half_that_was_handled_before_a_failure_is_not_sent_again() {
 }
 
 #[test]
+fn what_a_long_attempt_has_handled_so_far_is_dropped_while_it_goes_on() {
+    let mut pair = pair();
+    pair.creep_handler(LANE);
+    pair.store(LANE, 8);
+    while pair.client.spool.lanes[&LANE].acked_through < Number(4) {
+        assert!(pair.step(0), "there is always more to do");
+    }
+    assert_eq!(pair.handled(LANE)[..4], [1, 2, 3, 4]);
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), (1..=8).collect::<Vec<u64>>());
+    assert_eq!(pair.client.sent.len(), 1, "something was sent again");
+}
+
+#[test]
+fn a_long_attempt_that_outlives_its_link_holds_its_lane_to_the_end() {
+    let mut pair = pair();
+    pair.creep_handler(LANE);
+    pair.store(LANE, 8);
+    while pair.cursor(LANE) < Some(Number(4)) {
+        assert!(pair.step(0), "there is always more to do");
+    }
+    // A part of it has its outcome. The rig forbids a second attempt before the rest has one, too.
+    pair.delay_handler(LANE);
+    pair.cut();
+    pair.reconnect();
+    pair.run_dry();
+    pair.creep_handler(LANE);
+    pair.settle();
+    assert_eq!(pair.handled(LANE), (1..=8).collect::<Vec<u64>>());
+}
+
+#[test]
 fn a_refused_run_stops_its_lane_alone_and_what_was_under_way_before_it_counts() {
     let mut pair = pair();
     pair.delay_handler(LANE);
@@ -115,6 +147,27 @@ fn a_refused_run_stops_its_lane_alone_and_what_was_under_way_before_it_counts() 
     assert_eq!(pair.client.spool.lanes[&LANE].acked_through, Number(2));
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_lane_for_which_there_is_no_room_waits_alone_and_what_was_under_way_counts() {
+    let mut pair = pair();
+    pair.delay_handler(LANE);
+    pair.store(LANE, 2);
+    pair.run_dry();
+    pair.put_off(LANE);
+    pair.store(LANE, 2);
+    pair.store(LANE, 2);
+    pair.store(OTHER, 1);
+    pair.run_dry();
+    assert_eq!(pair.handled(OTHER), [7]);
+    pair.heal_handler(LANE);
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), [1, 2], "what was under way counts, the rest is put off");
+    pair.wait(Millis(1_000));
+    pair.run_dry();
+    assert_eq!(pair.handled(LANE), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(sizes_sent(&pair, 2), [1, 1, 2], "it resumes with one packet");
 }
 
 #[test]

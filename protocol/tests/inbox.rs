@@ -218,6 +218,55 @@ fn after_a_failure_the_lane_takes_nothing_before_it_is_opened_again() {
 }
 
 #[test]
+fn a_part_with_an_outcome_is_acked_before_the_rest_fails_and_the_lane_is_paused() {
+    let mut receiver = Receiver::open_after(0);
+    receiver.run(1, 3).expect("a run");
+    receiver.run(4, 5).expect("a run");
+    receiver.orders();
+    receiver.inbox.settled(LANE, Number(2));
+    assert_eq!(receiver.inbox.attempts().collect::<Vec<_>>(), [LANE], "the rest still runs");
+    assert_eq!(receiver.inbox.failed(LANE), Some(1));
+    assert_eq!(receiver.orders(), [ack(2)], "neither the rest nor what waited goes on");
+    assert_eq!(receiver.inbox.attempts().next(), None);
+    assert_eq!(receiver.run(6, 7), Ok(Admission::Ignored));
+    receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("the next opening");
+    receiver.inbox.acquired(LANE, Number(2), Some(chain(2)), 0);
+    receiver.orders();
+    assert_eq!(receiver.hear(2, arrival(3, 3)), Ok(Admission::Taken));
+    assert_eq!(receiver.orders(), [dispatch(2, 3)]);
+}
+
+#[test]
+fn a_part_with_an_outcome_gives_its_runs_room_in_the_window_back() {
+    let mut receiver = Receiver::open_after(0);
+    let large = |number: u64| Arrival { bytes: 300, ..arrival(number, number) };
+    for number in 1..=3 {
+        assert_eq!(receiver.hear(1, large(number)), Ok(Admission::Taken));
+    }
+    receiver.inbox.settled(LANE, Number(1));
+    assert_eq!(receiver.orders(), [dispatch(0, 1), ack(1), dispatch(1, 3)]);
+    assert_eq!(receiver.hear(1, large(4)), Ok(Admission::Taken));
+    // The attempt of 2 and 3 goes on while 2 is acked, and the client sends a run in its place.
+    receiver.inbox.settled(LANE, Number(2));
+    assert_eq!(receiver.hear(1, large(5)), Ok(Admission::Taken));
+    let (max, found) = (WINDOW_BYTES, 1_200);
+    assert_eq!(receiver.hear(1, large(6)), Err(Violation::Window { lane: LANE, max, found }));
+    assert_eq!(receiver.orders(), [ack(2)]);
+}
+
+#[test]
+fn a_closed_inbox_holds_a_lane_until_all_of_its_attempt_has_ended() {
+    let mut receiver = Receiver::open_after(0);
+    receiver.run(1, 3).expect("a run");
+    receiver.inbox.close();
+    receiver.inbox.settled(LANE, Number(2));
+    assert_eq!(receiver.inbox.attempts().collect::<Vec<_>>(), [LANE]);
+    assert_eq!(receiver.inbox.failed(LANE), None);
+    assert_eq!(receiver.inbox.attempts().next(), None);
+    assert_eq!(receiver.orders(), []);
+}
+
+#[test]
 fn an_opening_waits_for_the_attempt_of_the_one_before_whose_outcome_counts() {
     let mut receiver = Receiver::open_after(0);
     receiver.run(1, 3).expect("a run");
@@ -271,6 +320,7 @@ fn a_refused_run_stops_the_lane_and_an_attempt_that_runs_still_counts() {
     receiver.run(4, 5).expect("a run");
     receiver.orders();
     assert!(receiver.inbox.refuse(LANE, 1));
+    assert!(!receiver.inbox.refuse(LANE, 1), "it is no longer open");
     assert_eq!(receiver.run(6, 7), Ok(Admission::Ignored));
     receiver.inbox.settled(LANE, Number(3));
     assert_eq!(receiver.orders(), [ack(3)], "what waited is forgotten");

@@ -1,8 +1,10 @@
 //! The admin side: metrics, health, readiness and status over HTTP, on a thread of its own.
 //!
 //! Over TCP where the config says so, and always through `admin.sock` in each `data_dir`, which only
-//! this user may open. Beyond loopback TCP serves what is public, and nothing else.
+//! this user may open, and where alone files can be written. Beyond loopback TCP serves what is
+//! public, and nothing else.
 
+mod backup;
 mod status;
 
 use std::fs::Permissions;
@@ -95,6 +97,7 @@ impl Admin {
             };
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
+        private = private.merge(backup::routes(desk.parts.server.as_ref()));
         let mut sockets = Vec::new();
         let dirs = [
             config.client.as_ref().map(|client| &client.data_dir),

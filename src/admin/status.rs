@@ -1,8 +1,10 @@
 //! What observers may see of a client and of a server: status, readiness, and gauges for a scrape.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use metrics::gauge;
+use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
 use paquebot_actors::roster::{Roster, SessionFacts};
@@ -48,12 +50,14 @@ pub struct ServerView {
 }
 
 /// A handler as observers see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct HandlerView {
     /// Its name.
     pub name: String,
     /// What it takes.
     pub targets: Vec<String>,
+    /// How it is.
+    pub board: HandlerBoard,
 }
 
 /// The client's part of `/v1/status`.
@@ -99,11 +103,28 @@ pub struct ServerStatus {
     ledger: String,
     listening: String,
     clients: Vec<SessionFacts>,
-    handlers: Vec<HandlerView>,
+    handlers: Vec<HandlerStatus>,
     dead_letters: u64,
     dead_letters_bytes: u64,
+    /// By how they went, since the ledger was made.
+    dead_letters_gone: BTreeMap<String, u64>,
     ledger_file_bytes: u64,
     failed: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct HandlerStatus {
+    name: String,
+    targets: Vec<String>,
+    #[serde(flatten)]
+    state: HandlerState,
+}
+
+impl HandlerView {
+    fn status(&self) -> HandlerStatus {
+        let (name, targets) = (self.name.clone(), self.targets.clone());
+        HandlerStatus { name, targets, state: self.board.read() }
+    }
 }
 
 impl ClientView {
@@ -155,9 +176,10 @@ impl ServerView {
             ledger: self.ledger.to_string(),
             listening: self.listening.to_string(),
             clients: self.board.read(),
-            handlers: self.handlers.clone(),
+            handlers: self.handlers.iter().map(HandlerView::status).collect(),
             dead_letters: ledger.dead_letters,
             dead_letters_bytes: ledger.dead_letters_bytes,
+            dead_letters_gone: ledger.dead_letters_gone,
             ledger_file_bytes: ledger.file_bytes,
             failed: ledger.failed,
         }
@@ -166,19 +188,21 @@ impl ServerView {
     /// Why the server is not ready, in a word.
     #[must_use]
     pub fn trouble(&self) -> Option<&'static str> {
-        self.store.status().failed.map(|_| "ledger-failed")
+        let ledger = self.store.status();
+        let broken = || ledger.failed.as_ref().map(|_| "ledger-failed");
+        if ledger.disk_full { Some("disk-full") } else { broken() }
     }
 
     /// Brings gauges up to date.
     pub fn sample(&self) {
         let ledger = self.store.status();
         gauge!("paquebot_server_clients").set(self.board.read().len() as f64);
-        // Only packets without a handler become dead letters in this version.
-        let handler = paquebot_actors::handler::DeadLetterUnknown::NAME;
-        gauge!("paquebot_server_dead_letters", "handler" => handler)
-            .set(ledger.dead_letters as f64);
-        gauge!("paquebot_server_dead_letters_bytes", "handler" => handler)
-            .set(ledger.dead_letters_bytes as f64);
+        for of in ledger.dead_letters_of {
+            let handler = of.handler;
+            gauge!("paquebot_server_dead_letters", "handler" => handler.clone())
+                .set(of.count as f64);
+            gauge!("paquebot_server_dead_letters_bytes", "handler" => handler).set(of.bytes as f64);
+        }
     }
 }
 

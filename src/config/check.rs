@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use super::address::Reach;
 use super::client::Client;
+use super::dead_letters::{DeadLetters, WhenDeadLettersFull};
+use super::destination::Destination;
 use super::duration::duration_in_words;
 use super::handler::{FileFormat, Handler, HandlerKind};
 use super::policy::Policy;
@@ -138,6 +140,7 @@ fn tell_server(report: &mut Report, server: &Server) {
         UnknownTarget::Hold => "held in its client's spool until there is a handler for it",
     };
     report.line(1, &format!("any other target: {unknown}"));
+    tell_dead_letters(report, server.dead_letters);
     let packet = size_in_words(server.max_packet_bytes);
     report.line(
         1,
@@ -159,10 +162,24 @@ fn tell_server(report: &mut Report, server: &Server) {
     );
 }
 
+fn tell_dead_letters(report: &mut Report, kept: DeadLetters) {
+    let most = size_in_words(kept.max_bytes);
+    let full = match kept.when_full {
+        WhenDeadLettersFull::Pause => "its lanes that need another wait, others go on",
+        WhenDeadLettersFull::DropOldest => "ITS OLDEST ARE DROPPED, and counted",
+    };
+    let age = kept.max_age.map_or_else(
+        || "until someone replays or discards them".to_owned(),
+        |age| format!("for {} after their last try, THEN DROPPED", duration_in_words(age)),
+    );
+    report.line(1, &format!("dead letters are kept {age}; a client's {most} used up: {full}"));
+}
+
 fn tell_handler(report: &mut Report, handler: &Handler) {
     let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
     let kind = match &handler.kind {
         HandlerKind::File { path, .. } => format!("file {}", path.display()),
+        HandlerKind::Http(destination) => format!("http {}", destination.url),
         HandlerKind::Discard => "discard".to_owned(),
     };
     report.line(1, &format!("{} -> handler {}: {kind}", targets.join(", "), handler.name));
@@ -177,10 +194,36 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
                 "exactly once: each packet's data is in the file once, in order per lane, through \
              crashes of both sides"
             }
+            HandlerKind::Http(_) => {
+                "at least once, with its id, in order per lane: after a crash or a lost answer a \
+             packet is sent again"
+            }
             HandlerKind::Discard => "handled means received: nothing is kept",
         },
     );
+    if let HandlerKind::Http(destination) = &handler.kind {
+        tell_destination(report, destination);
+    }
     report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
+}
+
+fn tell_destination(report: &mut Report, destination: &Destination) {
+    let Destination { rejected_statuses, timeout, concurrency, .. } = destination;
+    let timeout = duration_in_words(*timeout);
+    report.line(2, "handled means answered with 2xx; redirects are not followed; without TLS");
+    report.line(
+        2,
+        &format!(
+            "at once: {concurrency} packets, each of another lane; no answer for {timeout}: not \
+             handled"
+        ),
+    );
+    let statuses: Vec<_> = rejected_statuses.iter().map(ToString::to_string).collect();
+    let rejected = match statuses.is_empty() {
+        true => "none, whatever the answer".to_owned(),
+        false => format!("answered with {}: a dead letter", statuses.join(", ")),
+    };
+    report.line(2, &format!("rejected: {rejected}"));
 }
 
 fn tell_admin(report: &mut Report, admin: Option<&Admin>, metrics: Metrics) {
@@ -214,5 +257,12 @@ fn told_when_full(when_full: WhenFull) -> &'static str {
 
 fn told_tries(policy: RetryPolicy) -> String {
     let (initial, max) = (duration_in_words(policy.initial), duration_in_words(policy.max));
-    format!("tried again, after at most {initial} at first and {max} later, until it works")
+    let end = match policy.give_up_after {
+        None => "until it works".to_owned(),
+        Some(after) => {
+            let after = duration_in_words(after);
+            format!("for {after} since its first failure, then it is a dead letter")
+        }
+    };
+    format!("tried again, after at most {initial} at first and {max} later, {end}")
 }

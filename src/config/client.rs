@@ -16,7 +16,7 @@ use super::loading::Reported;
 use super::packet::{PACKET_BYTES, PACKET_BYTES_DEFAULT};
 use super::policy::Policy;
 use super::problem::Fault;
-use super::retry::RetryPolicy;
+use super::retry::{GivingUp, RetryPolicy};
 use super::section::Section;
 use super::source::Source;
 use super::spool::Spool;
@@ -26,8 +26,11 @@ pub const ADMIN_SOCKET: &str = "admin.sock";
 
 const PING_DEFAULT: Duration = Duration::from_secs(10);
 const SILENCE_DEFAULT: Duration = Duration::from_secs(30);
-const RECONNECT_DEFAULT: RetryPolicy =
-    RetryPolicy { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
+const RECONNECT_DEFAULT: RetryPolicy = RetryPolicy {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(30),
+    give_up_after: None,
+};
 /// A connection that is given a day to be silent, or waits a day to come back, is not managed.
 const WAIT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
@@ -74,8 +77,9 @@ impl Client {
             check_silence(&section, ping, silence);
         }
         let reconnect = section.table("reconnect");
-        let reconnect =
-            reconnect.and_then(|section| RetryPolicy::read(section, RECONNECT_DEFAULT, WAIT, &[]));
+        let reconnect = reconnect.and_then(|section| {
+            RetryPolicy::read(section, RECONNECT_DEFAULT, WAIT, GivingUp::Unknown)
+        });
         let policies = Policy::read_all(&mut section);
         let separate_ledgers = section.optional("separate_ledgers", &kind::flag(), false);
         section.unavailable(&["token_file", "tls"]);

@@ -10,19 +10,31 @@ use std::time::Duration;
 use paquebot_protocol::TargetPattern;
 
 use super::claim::Claim;
+use super::destination::Destination;
 use super::kind;
 use super::loading::Reported;
 use super::problem::Fault;
-use super::retry::RetryPolicy;
+use super::retry::{GivingUp, RetryPolicy};
 use super::section::Section;
 
-const RETRY_DEFAULT: RetryPolicy =
-    RetryPolicy { initial: Duration::from_secs(1), max: Duration::from_mins(5) };
+const RETRY_DEFAULT: RetryPolicy = RetryPolicy {
+    initial: Duration::from_secs(1),
+    max: Duration::from_mins(5),
+    give_up_after: None,
+};
 /// A packet that waits a month between two tries has been forgotten.
 const RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(30 * 24);
 /// The kinds of this version, and those of later ones.
-const KINDS: [(&str, Word); 2] = [("file", Word::File), ("discard", Word::Discard)];
-const KINDS_LATER: [&str; 3] = ["http", "exec", "log"];
+/// Some give up within seconds, none after longer than this.
+const GIVE_UP_AFTER: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_hours(3650 * 24);
+const KINDS: [(&str, Word); 3] =
+    [("file", Word::File), ("http", Word::Http), ("discard", Word::Discard)];
+const KINDS_LATER: [&str; 2] = ["exec", "log"];
+/// What the handlers that write to a disk, or nowhere, can do nothing with.
+const OF_A_DESTINATION: [&str; 5] =
+    ["url", "headers", "rejected_statuses", "timeout", "concurrency"];
+const NOT_ASKED: &str = "only a handler of kind \"http\" asks somebody else";
 const FORMATS: [(&str, FileFormat); 2] = [("ndjson", FileFormat::Ndjson), ("raw", FileFormat::Raw)];
 
 /// A handler.
@@ -50,6 +62,8 @@ pub enum HandlerKind {
         /// How a packet is written.
         format: FileFormat,
     },
+    /// POSTs each packet somewhere, at least once.
+    Http(Box<Destination>),
     /// Keeps nothing.
     Discard,
 }
@@ -67,6 +81,7 @@ pub enum FileFormat {
 #[derive(Debug, Clone, Copy)]
 enum Word {
     File,
+    Http,
     Discard,
 }
 
@@ -90,15 +105,21 @@ impl Handler {
         for target in &targets.items {
             section.claim_item(target, Claim::Pattern(target.value.clone()));
         }
-        let retry = section
-            .table("retry")
-            .and_then(|retry| RetryPolicy::read(retry, RETRY_DEFAULT, RETRY, &["give_up_after"]));
+        let retry = section.table("retry");
         // Without a kind nothing is known about the other keys, so they are not complained about.
-        let kind = match section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))? {
+        let word = section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))?;
+        let kind = match word {
             Word::File => read_file(&mut section),
+            Word::Http => read_http(&mut section),
             Word::Discard => Ok(read_discard(&mut section)),
         };
-        section.unavailable(&["timeout", "concurrency"]);
+        let giving_up = match word {
+            Word::Http => GivingUp::Within(GIVE_UP_AFTER),
+            Word::File => GivingUp::WithoutEffect("a file takes each packet once there is room"),
+            Word::Discard => GivingUp::WithoutEffect("a handler of kind \"discard\" cannot fail"),
+        };
+        let retry =
+            retry.and_then(|retry| RetryPolicy::read(retry, RETRY_DEFAULT, RETRY, giving_up));
         section.finish();
         Ok(Self { name: name?, targets: targets.into_values()?, kind: kind?, retry: retry? })
     }
@@ -111,12 +132,25 @@ fn read_file(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
     }
     let format = section.optional("format", &kind::choice(&FORMATS, &[]), FileFormat::Ndjson);
     section.unavailable(&["rotate"]);
+    for key in OF_A_DESTINATION {
+        section.without_effect(key, NOT_ASKED);
+    }
     Ok(HandlerKind::File { path: path?, format: format? })
+}
+
+fn read_http(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
+    for key in ["path", "format", "rotate"] {
+        section.without_effect(key, "a handler of kind \"http\" writes no file");
+    }
+    Destination::read(section).map(|destination| HandlerKind::Http(Box::new(destination)))
 }
 
 fn read_discard(section: &mut Section<'_>) -> HandlerKind {
     for key in ["path", "format", "rotate"] {
         section.without_effect(key, "a handler of kind \"discard\" writes nothing");
+    }
+    for key in OF_A_DESTINATION {
+        section.without_effect(key, NOT_ASKED);
     }
     HandlerKind::Discard
 }

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::Uri;
 use paquebot_protocol::{ClientId, TargetPattern};
 
 use super::address::{Address, Listen};
@@ -32,9 +33,29 @@ pub(super) struct Kind<'f, T> {
 }
 
 impl<'f, T> Kind<'f, T> {
+    /// The same kind for a key that has no value by default.
+    pub(super) fn or_none(self) -> Kind<'f, Option<T>>
+    where
+        T: 'f,
+    {
+        let read = self.read;
+        let read =
+            Box::new(move |entry: &Entry<'_>, expected: &str| read(entry, expected).map(Some));
+        Kind { expected: self.expected, read }
+    }
+
     /// Reads an entry as a value of this kind.
     pub(super) fn read(&self, entry: &Entry<'_>) -> Result<T, Fault> {
         (self.read)(entry, &self.expected)
+    }
+
+    /// The same with its values turned into others.
+    pub(super) fn map<U>(self, turn: impl Fn(T) -> U + 'f) -> Kind<'f, U>
+    where
+        T: 'f,
+    {
+        let Self { expected, read } = self;
+        Kind::new(expected, move |entry, expected| read(entry, expected).map(&turn))
     }
 
     fn new(
@@ -163,6 +184,24 @@ pub(super) fn origin() -> Kind<'static, String> {
         let good = !scheme.is_empty() && scheme.bytes().all(scheme_byte);
         let good = good && !host.is_empty() && host.bytes().all(host_byte);
         good.then(|| text.to_ascii_lowercase())
+    })
+}
+
+/// The URL of a server that is spoken to without TLS.
+pub(super) fn plain_url() -> Kind<'static, Uri> {
+    Kind::new("a URL: http://host/path, with a port if need be", |entry, expected| {
+        let text = entry.text().ok_or_else(|| entry.unexpected(expected))?;
+        let url: Uri = text.parse().map_err(|_| entry.unexpected(expected))?;
+        // Who is asking is said by a header; here it would be shown in every log.
+        let host = url.authority().filter(|authority| !authority.as_str().contains('@'));
+        match (url.scheme_str(), host) {
+            (Some("http"), Some(_)) if !text.contains('#') => Ok(url),
+            (Some("https"), Some(_)) => {
+                let (expected, found) = (expected.to_owned(), entry.found());
+                Err(Fault::ValueNotAvailable { expected, found })
+            }
+            _ => Err(entry.unexpected(expected)),
+        }
     })
 }
 

@@ -12,27 +12,49 @@ use super::loading::Reported;
 use super::problem::Fault;
 use super::section::Section;
 
-/// The ceilings of the wait between two tries.
+/// The ceilings of the wait between two tries, and when it is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RetryPolicy {
     /// The longest wait after the first failure.
     pub initial: Duration,
     /// The longest wait after any failure.
     pub max: Duration,
+    /// How long after the first failure no further try is made; none: it is tried for ever.
+    pub give_up_after: Option<Duration>,
+}
+
+/// Whether there is something to give up.
+#[derive(Debug, Clone)]
+pub(super) enum GivingUp {
+    /// There is no such key.
+    Unknown,
+    /// The key is known elsewhere and would do nothing.
+    WithoutEffect(&'static str),
+    /// After a time within these bounds.
+    Within(RangeInclusive<Duration>),
 }
 
 impl RetryPolicy {
-    /// Reads `{ initial, max }`. `later` are keys that only a later version reads.
+    /// Reads `{ initial, max, give_up_after }`, the last as far as there is something to give up.
     pub(super) fn read(
         mut section: Section<'_>,
         default: Self,
         within: RangeInclusive<Duration>,
-        later: &[&'static str],
+        giving_up: GivingUp,
     ) -> Result<Self, Reported> {
         let kind = kind::duration(within);
         let initial = section.optional("initial", &kind, default.initial);
         let max = section.optional("max", &kind, default.max);
-        section.unavailable(later);
+        let give_up_after = match giving_up {
+            GivingUp::Unknown => Ok(None),
+            GivingUp::WithoutEffect(reason) => {
+                section.without_effect("give_up_after", reason);
+                Ok(None)
+            }
+            GivingUp::Within(bounds) => {
+                section.optional("give_up_after", &kind::duration(bounds).or_none(), None)
+            }
+        };
         if let (Ok(initial), Ok(max)) = (initial, max)
             && initial > max
         {
@@ -40,6 +62,6 @@ impl RetryPolicy {
             section.complain("max", Fault::Value { expected, found: duration_in_words(max) });
         }
         section.finish();
-        Ok(Self { initial: initial?, max: max? })
+        Ok(Self { initial: initial?, max: max?, give_up_after: give_up_after? })
     }
 }

@@ -113,6 +113,38 @@ impl<'a> Section<'a> {
         list
     }
 
+    /// Names and values of the table `key`, in which any name may stand; `read` makes something of
+    /// them. None if it is not set.
+    pub(super) fn pairs<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl Fn(&str, &Entry<'_>) -> Result<T, Fault>,
+    ) -> List<T> {
+        let entry = match self.entry(key, Shape::Table) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return List::default(),
+            Err(reported) => return List::missing(reported),
+        };
+        let Some(table) = entry.table() else {
+            return List::missing(self.unexpected(&entry, expected));
+        };
+        let mut list = List::default();
+        for (name, value) in table {
+            let name: &str = name.get_ref();
+            let pair = Entry::of_file(format!("{}.{name}", entry.key), value, self.loading);
+            let item = pair.and_then(|entry| {
+                let value = read(name, &entry).map_err(|fault| self.report(&entry, fault))?;
+                Ok(Item { value, key: entry.key, place: entry.place })
+            });
+            match item {
+                Ok(item) => list.items.push(item),
+                Err(reported) => list.missing = Some(reported),
+            }
+        }
+        list
+    }
+
     /// The values of the list `key`, of which there must be one at least.
     pub(super) fn full_list<T>(&mut self, key: &'static str, kind: &Kind<'_, T>) -> List<T> {
         let list = self.list(key, kind);

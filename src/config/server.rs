@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::address::{Address, Listen, Reach};
 use super::claim::Claim;
 use super::client::read_data_dir;
+use super::dead_letters::DeadLetters;
 use super::handler::Handler;
 use super::kind;
 use super::loading::Reported;
@@ -39,6 +40,8 @@ pub struct Server {
     pub memory: u64,
     /// What becomes of a packet to a target that no handler has.
     pub unknown_target: UnknownTarget,
+    /// How many dead letters a client may have.
+    pub dead_letters: DeadLetters,
     /// What handles packets.
     pub handlers: Vec<Handler>,
 }
@@ -76,8 +79,11 @@ impl Server {
             &kind::choice(&UNKNOWN_TARGETS, &[]),
             UnknownTarget::DeadLetter,
         );
+        let dead_letters = section
+            .table("dead_letters")
+            .and_then(|dead_letters| DeadLetters::read(dead_letters, max_packet_bytes));
         let handlers = Handler::read_all(&mut section);
-        section.unavailable(&["tls", "client", "dead_letters"]);
+        section.unavailable(&["tls", "client"]);
         section.finish();
         Ok(Self {
             listen: listen?,
@@ -86,6 +92,7 @@ impl Server {
             max_connections: max_connections?,
             memory: memory?,
             unknown_target: unknown_target?,
+            dead_letters: dead_letters?,
             handlers: handlers?,
         })
     }

@@ -76,7 +76,7 @@ impl Process {
 }
 
 /// A store that cannot be opened, with the exit code that fits.
-fn store_failure(error: &OpenError) -> Failure {
+pub(crate) fn store_failure(error: &OpenError) -> Failure {
     let code = match error {
         OpenError::Locked { .. } => Code::TryLater,
         OpenError::Io { .. } => Code::Io,

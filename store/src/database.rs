@@ -9,19 +9,10 @@ use redb::{Builder, Database, StorageBackend, WriteTransaction};
 
 use crate::disk::{Backend, Disk};
 use crate::fault::Fault;
+use crate::overlay::Overlay;
 
 /// The length of an open file, known without asking the disk.
 pub(crate) type Length = Arc<AtomicU64>;
-
-/// Whether a file is believed when it says that it was closed cleanly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Every byte is verified: redb may panic on a file that was changed since. Takes about a
-    /// millisecond a MiB.
-    Nothing,
-    /// For files too large to be read at every start.
-    CleanClose,
-}
 
 /// A file was not made.
 #[derive(Debug)]
@@ -41,18 +32,8 @@ pub(crate) fn create(
     cache_bytes: usize,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
 ) -> Result<(Database, Length), NotMade> {
-    let made = || -> Result<(Database, Length), Fault> {
-        let (backend, len) = Measured::open(disk, temporary, true)?;
-        let db = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
-        let transaction = db.begin_write()?;
-        fill(&transaction)?;
-        transaction.commit()?;
-        Ok((db, len))
-    };
-    let database = made().map_err(|fault| {
-        let _ = disk.remove(temporary);
-        NotMade { fault, gone: true }
-    })?;
+    let made = make(disk, temporary, cache_bytes, fill);
+    let database = made.map_err(|fault| NotMade { fault, gone: true })?;
     let name = || -> io::Result<()> {
         disk.rename(temporary, path)?;
         disk.sync_dir(dir)
@@ -69,17 +50,60 @@ pub(crate) fn create(
     Ok(database)
 }
 
-/// Opens the file `path`.
+/// Makes the file `path` as [`create`] does, in place of the one that bears the name now: whichever
+/// of the two a crash leaves there, it is whole. After an error either may bear it.
+pub(crate) fn replace(
+    disk: &dyn Disk,
+    dir: &Path,
+    path: &Path,
+    cache_bytes: usize,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<(Database, Length), Fault> {
+    let temporary = path.with_extension("tmp");
+    let made = make(disk, &temporary, cache_bytes, fill)?;
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(dir)?;
+    Ok(made)
+}
+
+/// Makes the file `temporary`, durably, or leaves none.
+fn make(
+    disk: &dyn Disk,
+    temporary: &Path,
+    cache_bytes: usize,
+    fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+) -> Result<(Database, Length), Fault> {
+    let made = || {
+        let (backend, len) = Measured::open(disk, temporary, true)?;
+        let db = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let transaction = db.begin_write()?;
+        fill(&transaction)?;
+        transaction.commit()?;
+        Ok((db, len))
+    };
+    made().inspect_err(|_: &Fault| drop(disk.remove(temporary)))
+}
+
+/// Opens the file `path` to look at it: every byte is verified, and none is written.
+pub(crate) fn look(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Database, Fault> {
+    let (backend, _) = Measured::open(disk, path, false)?;
+    let overlay = Overlay::new(Backend(Box::new(backend)))?;
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes).set_check_integrity_on_open(true);
+    Ok(builder.create_with_backend(overlay)?)
+}
+
+/// Opens the file `path`. Every byte is verified, because redb may panic on a file that was changed
+/// since it was closed: that takes about a millisecond a MiB.
 pub(crate) fn open(
     disk: &dyn Disk,
     path: &Path,
     cache_bytes: usize,
-    trust: Trust,
 ) -> Result<(Database, Length), Fault> {
     let (backend, len) = Measured::open(disk, path, false)?;
     let db = Builder::new()
         .set_cache_size(cache_bytes)
-        .set_check_integrity_on_open(trust == Trust::Nothing)
+        .set_check_integrity_on_open(true)
         .create_with_backend(backend)?;
     Ok((db, len))
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use paquebot_protocol::{Lane, LaneKey, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, SpoolId};
 
 use crate::reply::Closed;
 
@@ -158,6 +158,19 @@ pub enum RecordError {
         /// The spool.
         spool: SpoolId,
     },
+    /// The client's quota of dead letters is used up, so this lane waits. Nothing was written.
+    #[error(
+        "expected room for dead letters of client {client} within {max_bytes} bytes, found \
+         {used_bytes} in use; replay or discard some"
+    )]
+    DeadLettersFull {
+        /// The client.
+        client: ClientId,
+        /// The bytes that its dead letters take.
+        used_bytes: u64,
+        /// How many they may take.
+        max_bytes: u64,
+    },
     /// The disk refuses: whether it was recorded is not known.
     #[error("expected a working ledger, found {0}")]
     Failed(String),
@@ -167,6 +180,15 @@ pub enum RecordError {
     /// The store is closed.
     #[error("expected an open store, found it closed")]
     Closed,
+}
+
+impl RecordError {
+    /// Whether the outcome may have been recorded all the same: what was done for it must be judged
+    /// by what the ledger says, not undone on this word.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::DiskFull | Self::Closed)
+    }
 }
 
 impl Closed for AppendError {

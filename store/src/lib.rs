@@ -22,6 +22,7 @@ pub mod disk;
 mod error;
 mod fault;
 pub mod ledger;
+mod overlay;
 mod random;
 pub mod reply;
 mod schema;
@@ -30,9 +31,11 @@ mod thread;
 
 pub use disk::{DirLock, Disk, FileDisk};
 pub use error::{AppendError, LedgerError, OpenError, ReadError, RecordError};
+pub use ledger::check::{CheckedFile, LedgerCheck, SetAside};
 pub use ledger::{
-    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, HandlerTotals, Ledger, LedgerOpened,
-    LedgerOptions, LedgerStatus, Mark, Record,
+    Admitted, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage,
+    DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Ledger, LedgerEvent, LedgerOpened,
+    LedgerOptions, LedgerStatus, ListedLetter, Mark, Record, Tried, Watch, WhenDeadLettersFull,
 };
 pub use reply::Reply;
 pub use spool::{

@@ -24,19 +24,31 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes | as long as the ledger |
+//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`: u64 | as long as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
-//! | `cursors` | spool, lane | cursor, chain, numbers that went elsewhere, numbers skipped | until the lane is retired |
+//! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
+//! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
+//! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
+//! | `dead_gone` | how they went | how many dead letters | for good |
 //!
-//! **Its dead letters**, `dead-letters.redb`:
+//! `dead_known` is the highest position of the dead letters that were there before the ledger was:
+//! they count whatever its cursors say. `dead_segments` is how one knows what a segment held that
+//! is damaged or gone. When a write has failed, all of this is written into a new file
+//! (`ledger/heal.rs`), so a table that is added here is added to `ledger/tables.rs`, too.
+//!
+//! **Its dead letters**, `dead-letters/NNNNNNNN.seg`, in segments of bounded size:
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64 | as long as the ledger |
-//! | `dead` | spool of the session, lane, number | [`DeadRow`] | until replayed or discarded |
-//! | `totals` | `dead` | how many there are, bytes of their records | as long as the ledger |
+//! | `meta` | name | `format`: u64 | as long as the segment |
+//! | `letters` | position | [`DeadRow`] | until replayed, discarded, evicted or expired |
+//! | `records` | position | the packet's record | as long as its letter |
+//! | `places` | spool of the session, lane, number | position | as long as its letter |
+//!
+//! Positions go up through all segments, and none is used twice: the order in which dead letters
+//! are listed. A letter beyond its lane's cursor does not count: its packet comes again.
 
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Chain, ClientId, LedgerId, Millis, Number, SpoolId, TargetId};
@@ -58,6 +70,8 @@ pub(crate) const META_SPOOL: &str = "spool";
 pub(crate) const META_CLOCK: &str = "clock";
 /// The key of a ledger's id.
 pub(crate) const META_LEDGER: &str = "ledger";
+/// The key of the position of the last dead letter that was there before the ledger.
+pub(crate) const META_DEAD_KNOWN: &str = "dead_known";
 
 /// The lanes of a spool.
 pub(crate) const LANES: TableDefinition<u64, &[u8]> = TableDefinition::new("lanes");
@@ -74,17 +88,39 @@ pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
 /// How far each lane was handled.
 pub(crate) const CURSORS: TableDefinition<(u128, u64), CursorRow> = TableDefinition::new("cursors");
+/// How often the packet after a lane's cursor was tried in vain: its number, the attempts, when the
+/// first and the last failed (milliseconds since 1970).
+pub(crate) const TRIED: TableDefinition<(u128, u64), TriedRow> = TableDefinition::new("tried");
 /// How much of each handler's file counts.
 pub(crate) const FILES: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("files");
-/// What each handler has done; in `dead-letters.redb`: what there is.
+/// What each handler has done.
 pub(crate) const TOTALS: TableDefinition<&str, (u64, u64)> = TableDefinition::new("totals");
-/// The dead letters.
-pub(crate) const DEAD: TableDefinition<(u128, u64, u64), &[u8]> = TableDefinition::new("dead");
-/// The key of the dead letters' count and bytes.
-pub(crate) const TOTALS_DEAD: &str = "dead";
+/// What each segment of the dead letters holds.
+pub(crate) const DEAD_SEGMENTS: TableDefinition<u64, (u64, u64)> =
+    TableDefinition::new("dead_segments");
+/// How many dead letters went, and how.
+pub(crate) const DEAD_GONE: TableDefinition<&str, u64> = TableDefinition::new("dead_gone");
+/// Evicted from a full quota.
+pub(crate) const GONE_EVICTED: &str = "evicted";
+/// Older than the config allows.
+pub(crate) const GONE_EXPIRED: &str = "expired";
+/// Removed by somebody.
+pub(crate) const GONE_DISCARDED: &str = "discarded";
+/// Lost with a damaged or missing segment.
+pub(crate) const GONE_LOST: &str = "lost";
+
+/// The facts of the dead letters in a segment.
+pub(crate) const LETTERS: TableDefinition<u64, &[u8]> = TableDefinition::new("letters");
+/// Their packets' records.
+pub(crate) const RECORDS: TableDefinition<u64, &[u8]> = TableDefinition::new("records");
+/// Where each stands.
+pub(crate) const PLACES: TableDefinition<(u128, u64, u64), u64> = TableDefinition::new("places");
 
 /// A cursor: its number, the chain there, numbers that went elsewhere, numbers skipped.
 pub(crate) type CursorRow = (u64, Option<u64>, u64, u64);
+
+/// A packet that was tried in vain: number, attempts, first and last attempt.
+pub(crate) type TriedRow = (u64, u32, u64, u64);
 
 /// A spool's facts about itself.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -140,10 +176,13 @@ pub(crate) struct FileRow {
     pub(crate) generation: u64,
 }
 
-/// A dead letter, without what its key says.
+/// A dead letter, without its record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DeadRow<'a> {
-    /// The spool of the packet's id: it differs from the key's after a re-key.
+    /// The spool of the session that it came in by: it differs from `born` after a re-key.
+    pub(crate) session: SpoolId,
+    pub(crate) lane: u64,
+    pub(crate) number: u64,
     pub(crate) born: SpoolId,
     pub(crate) client: ClientId,
     pub(crate) target: TargetId,
@@ -152,8 +191,8 @@ pub(crate) struct DeadRow<'a> {
     pub(crate) attempts: u32,
     pub(crate) first_attempt_ms: u64,
     pub(crate) last_attempt_ms: u64,
-    #[serde(with = "serde_bytes")]
-    pub(crate) record: &'a [u8],
+    /// The bytes of its record.
+    pub(crate) bytes: u64,
 }
 
 /// A row's bytes.

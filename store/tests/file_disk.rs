@@ -17,7 +17,8 @@ use std::sync::Arc;
 use common::{ask, batch, data, fence, key, mark, target};
 use paquebot_protocol::Number;
 use paquebot_store::{
-    Append, Disk, FileDisk, Ledger, LedgerOptions, OpenError, Record, Spool, SpoolOptions,
+    Append, DeadLetterLimits, Disk, FileDisk, Ledger, LedgerOptions, OpenError, Record, Spool,
+    SpoolOptions,
 };
 
 fn open(dir: &Path) -> Result<Spool, OpenError> {
@@ -93,7 +94,12 @@ fn what_a_killed_ledger_was_answered_is_in_its_files() {
     let temporary = tempfile::tempdir().unwrap();
     let (dir, left) = (temporary.path().join("server"), temporary.path().join("left"));
     let open = |dir: &Path| {
-        Ledger::open(LedgerOptions { dir: dir.to_owned() }, Arc::new(FileDisk)).unwrap().0
+        Ledger::open(
+            LedgerOptions { dir: dir.to_owned(), dead_letters: DeadLetterLimits::default() },
+            Arc::new(FileDisk),
+        )
+        .unwrap()
+        .0
     };
     let (ledger, fence) = (open(&dir), fence(1, 1, 1));
     ask(|reply| ledger.admit(fence, None, common::client("till-17"), reply)).unwrap();

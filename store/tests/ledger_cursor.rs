@@ -19,7 +19,14 @@ use paquebot_store::{CursorAt, RecordError};
 fn an_unknown_lane_is_at_its_beginning() {
     let rig = LedgerRig::new();
     let found = rig.cursor(key(fence(1, 1, 1), 1), 1);
-    let expected = CursorAt { cursor: Number(0), chain: None, dead: vec![], jumped: 0, skipped: 0 };
+    let expected = CursorAt {
+        cursor: Number(0),
+        chain: None,
+        dead: vec![],
+        jumped: 0,
+        skipped: 0,
+        tried: None,
+    };
     assert_eq!(found, expected);
 }
 
@@ -60,8 +67,14 @@ fn a_cursor_behind_what_the_client_holds_jumps_durably_and_says_so() {
     rig.admit(fence).unwrap();
     rig.record(vec![mark(fence, 1, 0, 5)], vec![]).unwrap();
     let found = rig.cursor(key(fence, 1), 101);
-    let expected =
-        CursorAt { cursor: Number(100), chain: None, dead: vec![], jumped: 95, skipped: 0 };
+    let expected = CursorAt {
+        cursor: Number(100),
+        chain: None,
+        dead: vec![],
+        jumped: 95,
+        skipped: 0,
+        tried: None,
+    };
     assert_eq!(found, expected);
     let rig = rig.crash();
     let found = rig.cursor(key(fence, 1), 101);

@@ -9,6 +9,8 @@
     reason = "each test file uses some of the verbs, whose names are their docs"
 )]
 
+pub mod destination;
+pub mod hook;
 pub mod http;
 
 use std::collections::BTreeMap;

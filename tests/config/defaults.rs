@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paquebot::config::{
-    Address, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
-    UnknownTarget, WhenFull,
+    Address, DeadLetters, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
+    UnknownTarget, WhenDeadLettersFull, WhenFull,
 };
 
 use super::{CLIENT, Rig, SERVER};
@@ -24,8 +24,11 @@ fn a_client_of_three_lines_has_every_default() {
     assert_eq!(client.servers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["s:1"]);
     assert_eq!(client.max_packet_bytes, MIB);
     assert_eq!((client.ping, client.silence), (Duration::from_secs(10), Duration::from_secs(30)));
-    let reconnect =
-        RetryPolicy { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
+    let reconnect = RetryPolicy {
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(30),
+        give_up_after: None,
+    };
     assert_eq!(client.reconnect, reconnect);
     assert_eq!(client.spool.max_bytes, 1024 * MIB);
     assert_eq!(client.spool.when_full, WhenFull::Reject);
@@ -46,9 +49,16 @@ fn a_server_of_one_handler_has_every_default() {
     assert_eq!((server.max_packet_bytes, server.memory), (MIB, 256 * MIB));
     assert_eq!(server.max_connections, 20_000);
     assert_eq!(server.unknown_target, UnknownTarget::DeadLetter);
+    let when_full = WhenDeadLettersFull::Pause;
+    let kept = DeadLetters { max_bytes: 1024 * MIB, max_age: None, when_full };
+    assert_eq!(server.dead_letters, kept);
     let [handler] = server.handlers.as_slice() else { panic!("{:?}", server.handlers) };
     assert_eq!(handler.kind, HandlerKind::Discard);
-    let retry = RetryPolicy { initial: Duration::from_secs(1), max: Duration::from_mins(5) };
+    let retry = RetryPolicy {
+        initial: Duration::from_secs(1),
+        max: Duration::from_mins(5),
+        give_up_after: None,
+    };
     assert_eq!(handler.retry, retry);
 }
 
@@ -94,6 +104,7 @@ fn every_key_is_taken_as_it_is_written() {
         max_connections = 1
         memory = "1 MiB"
         unknown_target = "hold"
+        dead_letters = { max_bytes = "2 MiB", max_age = "90 day", when_full = "drop-oldest" }
         [[server.handler]]
         name = "orders"
         targets = ["orders.>", "*.order"]
@@ -101,6 +112,16 @@ fn every_key_is_taken_as_it_is_written() {
         path = "out/orders"
         format = "raw"
         retry = { max = "30 s" }
+        [[server.handler]]
+        name = "alarms"
+        targets = ["alarm.*"]
+        kind = "http"
+        url = "http://hooks.example:8080/alarms?x=1"
+        headers = { Authorization = "Bearer 1", x-shop = "north" }
+        rejected_statuses = [404]
+        timeout = "5 s"
+        concurrency = 2
+        retry = { give_up_after = "1 day" }
         [admin]
         [metrics]
         max_targets = 0
@@ -147,6 +168,9 @@ fn every_key_is_taken_as_it_is_written() {
     assert_eq!((server.max_packet_bytes, server.memory), (1, MIB));
     assert_eq!(server.max_connections, 1);
     assert_eq!(server.unknown_target, UnknownTarget::Hold);
+    let when_full = WhenDeadLettersFull::DropOldest;
+    let max_age = Some(Duration::from_hours(90 * 24));
+    assert_eq!(server.dead_letters, DeadLetters { max_bytes: 2 * MIB, max_age, when_full });
     let handler = &server.handlers[0];
     assert_eq!(handler.name, "orders");
     assert_eq!(
@@ -156,6 +180,18 @@ fn every_key_is_taken_as_it_is_written() {
     let path = rig.path("out/orders");
     assert_eq!(handler.kind, HandlerKind::File { path, format: FileFormat::Raw });
     assert_eq!((handler.retry.initial.as_secs(), handler.retry.max.as_secs()), (1, 30));
+
+    let HandlerKind::Http(destination) = &server.handlers[1].kind else {
+        panic!("{:?}", server.handlers[1])
+    };
+    assert_eq!(destination.url, "http://hooks.example:8080/alarms?x=1");
+    assert_eq!(destination.headers["authorization"], "Bearer 1");
+    assert_eq!(destination.headers["x-shop"], "north");
+    assert!(!format!("{destination:?}").contains("Bearer"), "a secret would be logged");
+    assert_eq!(destination.rejected_statuses, [404]);
+    assert_eq!((destination.timeout.as_secs(), destination.concurrency), (5, 2));
+    let day = Duration::from_hours(24);
+    assert_eq!(server.handlers[1].retry.give_up_after, Some(day));
 
     assert_eq!(config.admin.unwrap().listen.to_string(), "127.0.0.1:7037");
     assert_eq!(config.metrics.max_targets, 0);

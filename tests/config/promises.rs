@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use paquebot::config::{Config, Environment, check, load};
+use paquebot::config::{Config, Environment, HandlerKind, check, load};
 
 use super::{CLIENT, Rig, SERVER};
 
@@ -20,7 +20,8 @@ fn the_report_tells_the_guarantee_of_each_route() {
         "{CLIENT}[[client.source]]\nname = 'in'\nkind = 'http'\nlisten = 'unix:in'\n{SERVER}\
          [[server.handler]]\nname = 'orders'\ntargets = ['orders.>', 'x']\nkind = 'file'\n\
          path = 'o'\n[[server.handler]]\nname = 'raw'\ntargets = ['raw']\nkind = 'file'\n\
-         path = 'r'\nformat = 'raw'\n"
+         path = 'r'\nformat = 'raw'\n[[server.handler]]\nname = 'hook'\ntargets = ['hook']\n\
+         kind = 'http'\nurl = 'http://h/p'\nretry = {{ give_up_after = '1 day' }}\n"
     );
     let report = report(&rig, &text);
     let path = |name| rig.path(name).display().to_string();
@@ -35,6 +36,11 @@ fn the_report_tells_the_guarantee_of_each_route() {
             path("o")
         ),
         "exactly once: each packet's data is in the file once".to_owned(),
+        "hook -> handler hook: http http://h/p\n    at least once, with its id, in order per lane"
+            .to_owned(),
+        "at once: 8 packets, each of another lane; no answer for 30 s: not handled".to_owned(),
+        "rejected: answered with 400, 413, 415, 422: a dead letter".to_owned(),
+        "for 1 day since its first failure, then it is a dead letter".to_owned(),
         "any other target: a dead letter".to_owned(),
         "spool full (1 GiB of real file bytes, or 100000 lanes): new packets are refused"
             .to_owned(),
@@ -107,8 +113,18 @@ fn the_keys_that_we_ship_commented_out_show_their_defaults() {
     let written_out = rig.load(written_out()).unwrap();
     assert!(written_out.warnings.is_empty(), "{}", written_out.warnings);
     let mut written_out = written_out.config;
-    let extra = written_out.server.as_mut().unwrap().handlers.pop();
-    assert_eq!(extra.unwrap().name, "noise");
+    for name in ["noise", "alarms"] {
+        let extra = written_out.server.as_mut().unwrap().handlers.pop().unwrap();
+        assert_eq!(extra.name, name);
+        if let HandlerKind::Http(destination) = &extra.kind {
+            let least = SERVER.replace("kind = 'discard'", "kind = 'http'\nurl = 'http://h'");
+            let least = Rig::new().config(&least).server.unwrap().handlers.pop().unwrap();
+            let HandlerKind::Http(default) = least.kind else { panic!("{:?}", least.kind) };
+            assert_eq!(destination.rejected_statuses, default.rejected_statuses);
+            assert_eq!(destination.timeout, default.timeout);
+            assert_eq!(destination.concurrency, default.concurrency);
+        }
+    }
     assert_eq!(written_out, rig.config(SHIPPED));
 }
 
@@ -121,6 +137,7 @@ fn every_key_of_this_version_stands_in_the_file_we_ship() {
         all.replacen("[[client.source]]\n", "[[client.source]]\nzz = 1\n", 1),
         all.replacen("[server]\n", "[server]\nzz = 1\n", 1),
         all.replacen("[[server.handler]]\n", "[[server.handler]]\nzz = 1\n", 1),
+        all.replacen("kind = \"http\"\nurl", "zz = 1\nkind = \"http\"\nurl", 1),
         all.replacen("[admin]\n", "[admin]\nzz = 1\n", 1),
         all.replacen("[metrics]\n", "[metrics]\nzz = 1\n", 1),
     ];
@@ -131,6 +148,8 @@ fn every_key_of_this_version_stands_in_the_file_we_ship() {
         assert!(!listed.is_empty(), "{found:?}");
         for key in listed {
             let stands = |line: &&str| {
+                // What has no default stands in an example.
+                let line = line.strip_prefix("# ").unwrap_or(line);
                 line.split(' ').next() == Some(key)
                     || line.ends_with(&format!(".{key}]]"))
                     || line.ends_with(&format!(".{key}]"))

@@ -175,6 +175,10 @@ impl Scribe {
                 self.meters.dead_lettered.increment(dead_letters);
                 self.meters.seconds.record(began.elapsed());
             }
+            Ok(Err(Unrecorded { error, attempts })) if error.is_unknown() => {
+                self.writer.doubt();
+                self.fail(attempts, packets, &error.to_string());
+            }
             // Not recorded: what was written does not count.
             Ok(Err(Unrecorded { attempts, .. })) if attempts.len() > 1 => {
                 self.cut(0, "one of several lanes could not be recorded; each is tried by itself");
@@ -185,7 +189,10 @@ impl Scribe {
             Ok(Err(Unrecorded { error, attempts })) => {
                 self.fail(attempts, packets, &error.to_string());
             }
-            Err(mpsc::RecvError) => self.cut(packets, "the ledger has stopped"),
+            Err(mpsc::RecvError) => {
+                self.writer.doubt();
+                self.cut(packets, "the ledger has stopped");
+            }
         }
     }
 
@@ -198,7 +205,7 @@ impl Scribe {
     }
 
     fn cut(&mut self, packets: u64, why: &str) {
-        self.meters.is_failing(packets);
+        self.meters.is_failing(packets, why);
         tracing::error!(handler = %self.name, file = %self.writer.path().display(), why,
             "packets could not be written; they stay with their clients, which come again");
         if let Err(error) = self.writer.cut() {

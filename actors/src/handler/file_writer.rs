@@ -77,6 +77,9 @@ pub(super) struct FileWriter {
     generation: u64,
     recorded_bytes: u64,
     gathered: Vec<u8>,
+    store: Store,
+    /// Whether the ledger may have recorded what it did not confirm.
+    doubt: bool,
 }
 
 /// What stands beside the file, so that a restored ledger is noticed.
@@ -129,6 +132,8 @@ impl FileWriter {
             generation,
             recorded_bytes: recorded.min(length),
             gathered: Vec::new(),
+            store: store.clone(),
+            doubt: false,
         };
         writer.announce(store, ledger, &parent)?;
         Ok(writer)
@@ -152,6 +157,9 @@ impl FileWriter {
 
     /// Writes and syncs what was gathered, behind what is recorded.
     pub(super) fn write(&mut self) -> io::Result<()> {
+        if self.doubt {
+            self.settle()?;
+        }
         self.file.write_all_at(&self.gathered, self.recorded_bytes)?;
         self.file.sync_data()
     }
@@ -167,9 +175,27 @@ impl FileWriter {
         self.gathered.clear();
     }
 
+    /// Whether it was recorded is not known: the file stays as it is until the ledger can say. Were
+    /// it cut back now, and the ledger found to have recorded it, its lines would be lost.
+    pub(super) fn doubt(&mut self) {
+        self.gathered.clear();
+        self.doubt = true;
+    }
+
+    /// Asks the ledger how much of the file counts, and cuts off the rest.
+    fn settle(&mut self) -> io::Result<()> {
+        let known = look_up(&self.store, self.id).map_err(io::Error::other)?;
+        self.recorded_bytes = known.map_or(self.recorded_bytes, |state| state.length);
+        self.doubt = false;
+        self.file.set_len(self.recorded_bytes)
+    }
+
     /// It was not recorded: the file ends again where the ledger says.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         self.gathered.clear();
+        if self.doubt {
+            return Ok(());
+        }
         self.file.set_len(self.recorded_bytes)?;
         self.file.sync_data()
     }

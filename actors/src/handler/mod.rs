@@ -4,9 +4,14 @@
 //! record, then ack) or fails the attempt, which pauses the lane and leaves the packets with their
 //! client.
 
+mod board;
 mod discard;
 mod file;
 mod file_writer;
+mod health;
+mod http;
+mod http_post;
+mod http_round;
 mod ndjson;
 mod unknown;
 
@@ -15,9 +20,11 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use paquebot_store::Reply;
 
+pub use board::{HandlerBoard, HandlerState};
 pub use discard::Discard;
 pub use file::{FileHandler, FileOptions, FinishFile};
 pub use file_writer::{FileFormat, OpenFileError};
+pub use http::{FinishHttp, HttpHandler, HttpHandlerOptions};
 pub use unknown::DeadLetterUnknown;
 
 use crate::attempt::Attempt;
@@ -41,16 +48,19 @@ fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<(), Unre
 pub struct HandlerMeters {
     handled: Counter,
     retried: Counter,
+    rejected: Counter,
     dead_lettered: Counter,
     ok: Gauge,
     failing: Gauge,
     seconds: Histogram,
+    board: HandlerBoard,
 }
 
 impl HandlerMeters {
-    /// The meters of the handler `name`, which has handled and dead-lettered so many already.
+    /// The meters of the handler `name`, which has handled and dead-lettered so many already; how it
+    /// is also stands on the `board`.
     #[must_use]
-    pub fn new(name: &str, handled: u64, dead_lettered: u64) -> Self {
+    pub fn new(name: &str, handled: u64, dead_lettered: u64, board: HandlerBoard) -> Self {
         let packets = "paquebot_server_packets_total";
         let outcome = |outcome: &'static str| {
             let handler = name.to_owned();
@@ -63,26 +73,41 @@ impl HandlerMeters {
         let meters = Self {
             handled: outcome("handled"),
             retried: outcome("retried"),
+            rejected: outcome("rejected"),
             dead_lettered: outcome("dead_lettered"),
             ok: state("ok"),
             failing: state("failing"),
             seconds: histogram!("paquebot_handle_seconds", "handler" => name.to_owned()),
+            board,
         };
         meters.handled.absolute(handled);
         meters.dead_lettered.absolute(dead_lettered);
         state("paused").set(0.0);
-        meters.is_ok();
+        meters.show(true);
         meters
     }
 
-    fn is_ok(&self) {
-        self.ok.set(1.0);
-        self.failing.set(0.0);
+    /// It works; says whether that is news.
+    fn is_ok(&self) -> bool {
+        let news = self.board.is_ok();
+        if news {
+            self.show(true);
+        }
+        news
     }
 
-    fn is_failing(&self, packets: u64) {
-        self.ok.set(0.0);
-        self.failing.set(1.0);
+    /// It failed with so many packets; says whether that is news.
+    fn is_failing(&self, packets: u64, why: &str) -> bool {
+        let news = self.board.is_failing(why);
+        if news {
+            self.show(false);
+        }
         self.retried.increment(packets);
+        news
+    }
+
+    fn show(&self, ok: bool) {
+        self.ok.set(f64::from(u8::from(ok)));
+        self.failing.set(f64::from(u8::from(!ok)));
     }
 }

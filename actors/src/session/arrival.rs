@@ -2,7 +2,7 @@
 
 use actix::{AsyncContext, Context, Handler, Message};
 use paquebot_protocol::frame::{
-    Hello, RefuseRun, RefuseRunCode, RefusedCode, SKIP_BYTES, Skip, VERSION,
+    Hello, Pause, RefuseRun, RefuseRunCode, RefusedCode, SKIP_BYTES, Skip, VERSION,
 };
 use paquebot_protocol::inbox::{Admission, Arrival};
 use paquebot_protocol::{Control, Frame, Lane, Number, Run};
@@ -10,7 +10,12 @@ use paquebot_store::Fence;
 
 use super::Session;
 use crate::ledger::Admit;
+use crate::link::random;
 use crate::permit::Permit;
+use crate::share::ShareIsFull;
+
+/// How long a lane waits whose handler has no room, at least, and up to twice as long.
+const PUT_OFF_MS: u64 = 500;
 
 /// Why what arrived ends the connection.
 pub(super) enum Parting {
@@ -108,6 +113,14 @@ impl Session {
                 return Ok(());
             }
         };
+        let target = self.inbox.target(lane);
+        let share = match self.options.shares.take(target, run.encoded().len()) {
+            Ok(share) => share,
+            Err(ShareIsFull) if self.put_off(lane, generation) => return Ok(()),
+            // Nothing is taken in this lane anyway; the inbox says why.
+            Err(ShareIsFull) => None,
+        };
+        let permit = permit.map(|permit| permit.and(share));
         let arrival = Arrival {
             first: run.first(),
             through: run.last(),
@@ -132,6 +145,19 @@ impl Session {
             self.queues.entry(lane).or_default().push_back((run, permit));
         }
         Ok(())
+    }
+
+    /// The share of the lane's handler is full: the lane waits at its client. An attempt that runs
+    /// there goes on, and counts.
+    fn put_off(&mut self, lane: Lane, generation: u32) -> bool {
+        let put_off = self.inbox.refuse(lane, generation);
+        if put_off {
+            self.queues.remove(&lane);
+            let retry_after_ms = PUT_OFF_MS + random() % PUT_OFF_MS;
+            let reason = "its handler has no room for more".to_owned();
+            self.answers.push(Control::Pause(Pause { lane, generation, retry_after_ms, reason }));
+        }
+        put_off
     }
 
     fn hear_skip(&mut self, skip: &Skip) -> Result<(), String> {

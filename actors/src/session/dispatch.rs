@@ -91,7 +91,7 @@ impl Session {
     }
 
     fn attempt(
-        &self,
+        &mut self,
         lane: Lane,
         from: Number,
         through: Number,
@@ -106,6 +106,7 @@ impl Session {
             mark: Mark { fence, lane, from, through, chain, handled, skipped },
             runs: Vec::new(),
             permit: Vec::new(),
+            tried: self.tried.remove(&lane),
             origin: Origin {
                 session: self.id,
                 outcome: ctx.address().recipient(),
@@ -132,6 +133,8 @@ impl Handler<Acquired> for Session {
                          renamed?); the lane goes on after it");
                 }
                 self.dead.insert(lane, found.dead);
+                self.tried.remove(&lane);
+                self.tried.extend(found.tried.map(|tried| (lane, tried)));
                 // A lane without packets has a known chain, whoever asks.
                 let start = || Some(Chain::start(self.inbox.target(lane)?, lane));
                 let fresh = found.cursor == Number::NONE;
@@ -166,8 +169,11 @@ impl Handler<Outcome> for Session {
             }
         }
         if self.closing {
-            self.release([lane]);
-            self.finish(ctx);
+            // An attempt of which a part has its outcome goes on, and holds the lane (R7).
+            if self.inbox.attempts().all(|running| running != lane) {
+                self.release([lane]);
+                self.finish(ctx);
+            }
         } else {
             self.act(ctx);
         }

@@ -20,7 +20,7 @@ use paquebot_protocol::heartbeat::{Beat, Heartbeat};
 use paquebot_protocol::inbox::Inbox;
 use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, Run};
-use paquebot_store::Admitted;
+use paquebot_store::{Admitted, Tried};
 use tokio::net::TcpStream;
 
 use arrival::Heard;
@@ -31,6 +31,7 @@ use crate::permit::{Permit, Purse};
 use crate::roster::{Roster, SessionFacts};
 use crate::router::Route;
 use crate::seat::Seat;
+use crate::share::Shares;
 use crate::socket::{FrameReader, Pulse};
 use crate::writer::{FrameWriter, frame_writer};
 
@@ -54,6 +55,8 @@ pub struct SessionOptions {
     pub lane_window_bytes: u64,
     /// Memory for packets that have arrived and have no outcome yet, over all sessions.
     pub memory: Purse,
+    /// What handlers may take of it.
+    pub shares: Shares,
 }
 
 /// Whom sessions ask.
@@ -93,6 +96,7 @@ pub struct Session {
     queues: HashMap<Lane, VecDeque<(Run, Option<Permit>)>>,
     answers: Vec<Control>,
     dead: BTreeMap<Lane, Vec<Number>>,
+    tried: HashMap<Lane, Tried>,
     seat: Seat,
 }
 
@@ -129,6 +133,7 @@ impl Session {
             queues: HashMap::new(),
             answers: Vec::new(),
             dead: BTreeMap::new(),
+            tried: HashMap::new(),
             seat,
         }
     }

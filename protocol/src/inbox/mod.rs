@@ -50,7 +50,8 @@ struct Receiving {
     cursor: Number,
     received_through: Number,
     chain: Option<Chain>,
-    dispatched: Option<Arrival>,
+    /// What the attempt that runs has no outcome for yet; empty when none runs.
+    dispatched: VecDeque<Arrival>,
     waiting: VecDeque<Arrival>,
     held_bytes: u64,
     /// Numbers passed by skips without having been handled, since the ledger knows the lane.
@@ -98,7 +99,7 @@ impl Inbox {
             cursor: Number::NONE,
             received_through: Number::NONE,
             chain: None,
-            dispatched: None,
+            dispatched: VecDeque::new(),
             waiting: VecDeque::new(),
             held_bytes: 0,
             skipped: 0,
@@ -180,18 +181,19 @@ impl Inbox {
         Ok(if whole { Admission::Taken } else { Admission::TakenAfter(received) })
     }
 
-    /// The outcome of everything up to `through` is durable.
+    /// The outcome of everything up to `through` is durable. When that is a part of an attempt, the
+    /// attempt goes on, and what it is about has its room in the window back run by run, as the
+    /// client reckons.
     pub fn settled(&mut self, lane: Lane, through: Number) {
         let Some(receiving) = self.lanes.get_mut(&lane) else { return };
         let passed = through.since(receiving.cursor);
         receiving.cursor = receiving.cursor.max(through);
-        if receiving.dispatched.is_some_and(|dispatched| dispatched.skipped) {
+        if receiving.dispatched.front().is_some_and(|dispatched| dispatched.skipped) {
             receiving.skipped = receiving.skipped.saturating_add(passed);
         }
-        if let Some(dispatched) = receiving.dispatched
-            && dispatched.through <= through
+        while let Some(dispatched) =
+            receiving.dispatched.pop_front_if(|dispatched| dispatched.through <= through)
         {
-            receiving.dispatched = None;
             receiving.held_bytes = receiving.held_bytes.saturating_sub(dispatched.bytes);
         }
         if receiving.phase == Phase::Open || receiving.phase == Phase::Paused {
@@ -207,7 +209,7 @@ impl Inbox {
     /// already opened the lane again.
     pub fn failed(&mut self, lane: Lane) -> Option<u32> {
         let receiving = self.lanes.get_mut(&lane)?;
-        receiving.dispatched = None;
+        receiving.dispatched.clear();
         receiving.held_bytes = 0;
         let paused = (receiving.phase == Phase::Open).then_some(receiving.generation);
         if paused.is_some() {
@@ -219,18 +221,15 @@ impl Inbox {
     }
 
     /// What arrived under this generation cannot be taken: nothing more is, until the lane is opened
-    /// again. An attempt that runs is waited for, and counts. Whether what waits is forgotten: it is
-    /// not when it came under another generation.
+    /// again. An attempt that runs is waited for, and counts. Says whether the lane was open.
     pub fn refuse(&mut self, lane: Lane, generation: u32) -> bool {
-        if let Some(receiving) = self.lanes.get_mut(&lane)
-            && receiving.generation == generation
-            && receiving.phase == Phase::Open
-        {
+        let Some(receiving) = self.lanes.get_mut(&lane) else { return false };
+        let open = receiving.generation == generation && receiving.phase == Phase::Open;
+        if open {
             receiving.phase = Phase::Paused;
             receiving.forget_waiting();
-            return true;
         }
-        false
+        open
     }
 
     /// The connection is gone: nothing more is dispatched, and attempts that run are waited for.
@@ -255,7 +254,7 @@ impl Inbox {
 
     /// Lanes with an attempt that has not ended.
     pub fn attempts(&self) -> impl Iterator<Item = Lane> {
-        let running = |(_, receiving): &(&Lane, &Receiving)| receiving.dispatched.is_some();
+        let running = |(_, receiving): &(&Lane, &Receiving)| !receiving.dispatched.is_empty();
         self.lanes.iter().filter(running).map(|(lane, _)| *lane)
     }
 
@@ -268,7 +267,7 @@ impl Inbox {
     fn acquire(&mut self, lane: Lane) {
         let Some(receiving) = self.lanes.get_mut(&lane) else { return };
         if let Phase::Opening { first } = receiving.phase
-            && receiving.dispatched.is_none()
+            && receiving.dispatched.is_empty()
         {
             receiving.phase = Phase::Acquiring;
             self.orders.push_back(Order::Acquire { lane, first });
@@ -278,22 +277,19 @@ impl Inbox {
     /// Dispatches what is waiting: all runs up to the next skip, or the skip.
     fn dispatch(&mut self, lane: Lane) {
         let Some(receiving) = self.lanes.get_mut(&lane) else { return };
-        if receiving.dispatched.is_some() || receiving.phase != Phase::Open {
+        if !receiving.dispatched.is_empty() || receiving.phase != Phase::Open {
             return;
         }
-        let Some(mut whole) = receiving.waiting.pop_front() else { return };
-        while let Some(next) = receiving.waiting.front()
-            && !whole.skipped
-            && !next.skipped
+        let Some(mut last) = receiving.waiting.pop_front() else { return };
+        receiving.dispatched.push_back(last);
+        while !last.skipped
+            && let Some(next) = receiving.waiting.pop_front_if(|next| !next.skipped)
         {
-            whole.through = next.through;
-            whole.chain_after = next.chain_after;
-            whole.bytes += next.bytes;
-            receiving.waiting.pop_front();
+            receiving.dispatched.push_back(next);
+            last = next;
         }
-        receiving.dispatched = Some(whole);
-        let (cursor, through, chain) = (receiving.cursor, whole.through, whole.chain_after);
-        self.orders.push_back(if whole.skipped {
+        let (cursor, through, chain) = (receiving.cursor, last.through, last.chain_after);
+        self.orders.push_back(if last.skipped {
             Order::Pass { lane, cursor, through, chain }
         } else {
             Order::Dispatch { lane, cursor, through, chain }
@@ -304,6 +300,6 @@ impl Inbox {
 impl Receiving {
     fn forget_waiting(&mut self) {
         self.waiting.clear();
-        self.held_bytes = self.dispatched.map_or(0, |dispatched| dispatched.bytes);
+        self.held_bytes = self.dispatched.iter().map(|dispatched| dispatched.bytes).sum();
     }
 }

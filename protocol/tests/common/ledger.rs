@@ -100,6 +100,8 @@ pub(crate) enum Mood {
     Failing,
     /// It handles the first half of what comes, then fails.
     Stumbling,
+    /// It handles and records the first half of what is left, again and again, to the end.
+    Creeping,
     /// It takes its time: nothing comes of an attempt before the mood changes.
     Slow,
 }

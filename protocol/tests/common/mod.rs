@@ -13,6 +13,7 @@
     reason = "a rig that panics fails its test"
 )]
 
+pub(crate) mod attempt;
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod ledger;
@@ -219,6 +220,10 @@ impl Pair {
         self.server.handler.set_mood(lane, Mood::Failing);
     }
 
+    pub(crate) fn creep_handler(&mut self, lane: Lane) {
+        self.server.handler.set_mood(lane, Mood::Creeping);
+    }
+
     pub(crate) fn stumble_handler(&mut self, lane: Lane) {
         self.server.handler.set_mood(lane, Mood::Stumbling);
     }
@@ -230,6 +235,11 @@ impl Pair {
     /// The next run of the lane that arrives is found damaged.
     pub(crate) fn refuse_run(&mut self, lane: Lane) {
         self.server.refusing.insert(lane);
+    }
+
+    /// There is no room for the next run of the lane that arrives.
+    pub(crate) fn put_off(&mut self, lane: Lane) {
+        self.server.putting_off.insert(lane);
     }
 
     pub(crate) fn heal_handler(&mut self, lane: Lane) {
@@ -253,6 +263,7 @@ impl Pair {
     pub(crate) fn settle(&mut self) {
         self.server.handler.be_well();
         self.server.refusing.clear();
+        self.server.putting_off.clear();
         self.fill_socket(false);
         let pending: u64 = self.accepted.len() as u64;
         let steps_max = 200 + 60 * usize::try_from(pending).unwrap_or(usize::MAX);

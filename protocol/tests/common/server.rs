@@ -9,7 +9,8 @@ use paquebot_protocol::lease::{Leases, SessionId};
 use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run, SpoolId};
 
 use super::Options;
-use super::ledger::{Effect, Handler, Ledger, Mood};
+use super::attempt::{Attempt, Stage, check_runs};
+use super::ledger::{Handler, Ledger, Mood};
 
 #[derive(Debug)]
 struct Session {
@@ -17,45 +18,6 @@ struct Session {
     inbox: Inbox,
     queues: BTreeMap<Lane, VecDeque<Run>>,
     closing: bool,
-}
-
-/// Where an attempt stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// With the handler.
-    Working,
-    /// With the ledger.
-    Recording,
-    /// Its outcome is on its way to the session.
-    Ended { settled: Option<Number>, failed: bool },
-}
-
-#[derive(Debug)]
-struct Attempt {
-    session: SessionId,
-    key: LaneKey,
-    cursor: Number,
-    through: Number,
-    chain: Chain,
-    runs: Vec<Run>,
-    stumbles: bool,
-    stage: Stage,
-}
-
-impl Attempt {
-    fn effects(&self) -> Vec<Effect> {
-        let records = self.runs.iter().flat_map(Run::records);
-        let ours = records.filter(|(number, _)| *number <= self.through);
-        ours.map(|(number, record)| Effect::of(self.key, number, record)).collect()
-    }
-
-    /// Only the first half of it will be handled.
-    fn stumble(&mut self) {
-        self.through = Number(self.cursor.0 + self.through.since(self.cursor) / 2);
-        let chain = self.runs.iter().find_map(|run| run.chain_at(self.through));
-        self.chain = chain.expect("a number of the attempt, or the one before");
-        self.stumbles = true;
-    }
 }
 
 /// Something that takes time.
@@ -77,6 +39,8 @@ pub(crate) struct Server {
     sessions_ever: u64,
     /// The next run of these lanes will be found damaged.
     pub(crate) refusing: BTreeSet<Lane>,
+    /// For the next run of these lanes there will be no room.
+    pub(crate) putting_off: BTreeSet<Lane>,
 }
 
 impl Server {
@@ -91,6 +55,7 @@ impl Server {
             jobs: Vec::new(),
             sessions_ever: 0,
             refusing: BTreeSet::new(),
+            putting_off: BTreeSet::new(),
         }
     }
 
@@ -120,6 +85,10 @@ impl Server {
             match frame {
                 Frame::Run { lane, generation, run } if self.refusing.remove(&lane) => {
                     answers.push(session.refuse_run(lane, generation, &run));
+                }
+                Frame::Run { lane, generation, .. } if self.putting_off.remove(&lane) => {
+                    let retry_after_ms = self.options.retry_after_ms;
+                    answers.extend(session.put_off(lane, generation, retry_after_ms));
                 }
                 Frame::Run { lane, generation, run } => session.hear_run(lane, generation, run),
                 Frame::Control(Control::OpenLane(lanes)) => {
@@ -183,7 +152,8 @@ impl Server {
                 match self.handler.mood(attempt.key.lane) {
                     Mood::Stumbling => attempt.stumble(),
                     Mood::Failing => attempt.through = attempt.cursor,
-                    Mood::Well | Mood::Slow => {}
+                    Mood::Creeping if attempt.middle().0 > attempt.cursor => return self.creep(at),
+                    Mood::Well | Mood::Slow | Mood::Creeping => {}
                 }
                 if attempt.through == attempt.cursor {
                     attempt.stage = Stage::Ended { settled: None, failed: true };
@@ -211,6 +181,31 @@ impl Server {
                 self.ended(id, lane, settled, failed)
             }
         }
+    }
+
+    /// Half of what is left of an attempt has its outcome, and the attempt goes on.
+    fn creep(&mut self, at: usize) -> Option<(SessionId, Vec<Control>)> {
+        let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
+        let (middle, chain) = attempt.middle();
+        let (id, key, from) = (attempt.session, attempt.key, attempt.cursor);
+        let whole = std::mem::replace(&mut attempt.through, middle);
+        let effects = attempt.effects();
+        (attempt.through, attempt.cursor) = (whole, middle);
+        let moved = self.ledger.record(key, from, middle, chain);
+        if moved || !self.handler.exactly_once {
+            self.handler.apply(effects);
+        }
+        if !moved {
+            attempt.stage = Stage::Ended { settled: None, failed: true };
+            return None;
+        }
+        let session = self.sessions.get_mut(&id)?;
+        session.inbox.settled(key.lane, middle);
+        if session.closing {
+            self.let_go(id);
+            return None;
+        }
+        Some((id, self.act(id, Vec::new())))
     }
 
     fn looked_up(
@@ -335,6 +330,15 @@ impl Session {
         Control::RefuseRun(RefuseRun { lane, generation, first, through, code })
     }
 
+    fn put_off(&mut self, lane: Lane, generation: u32, retry_after_ms: u64) -> Option<Control> {
+        let put_off = self.inbox.refuse(lane, generation);
+        if put_off {
+            self.queues.remove(&lane);
+        }
+        let reason = "no room".to_owned();
+        put_off.then_some(Control::Pause(Pause { lane, generation, retry_after_ms, reason }))
+    }
+
     fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) {
         let chain_after = run.verify().expect("an undamaged run");
         let (first, through, bytes) = (run.first(), run.last(), run.encoded().len() as u64);
@@ -348,13 +352,6 @@ impl Session {
         };
         self.queues.entry(lane).or_default().extend(run);
     }
-}
-
-/// What is dispatched is what follows the cursor, all of it and nothing else.
-fn check_runs(runs: &[Run], cursor: Number, through: Number) {
-    let numbers = runs.iter().flat_map(Run::records).map(|(number, _)| number.0);
-    let expected = cursor.0 + 1..=through.0;
-    assert!(numbers.eq(expected), "dispatched after {cursor} through {through}: {runs:?}");
 }
 
 /// Begins an attempt, which must be the only one of its lane until its session has heard its end.

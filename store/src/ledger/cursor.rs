@@ -3,9 +3,10 @@
 use paquebot_protocol::{Chain, LaneKey, Number};
 use redb::ReadableTable;
 
+use super::before::Row;
 use super::facts::CursorAt;
 use super::fence::number_of;
-use super::writer::Sheet;
+use super::sheet::Sheet;
 use crate::error::LedgerError;
 use crate::fault::Fault;
 
@@ -31,11 +32,20 @@ impl Sheet<'_> {
         let mut cursor = self.cursor_row(key)?;
         let jumped = first.before().since(cursor.at);
         if jumped > 0 {
+            if !self.has_room {
+                return Ok(Err(LedgerError::DiskFull));
+            }
+            let lane = (number_of(key.spool), key.lane.0);
+            self.passed.extend(self.dead.unsettled(lane, cursor.at.next().0, first.before().0));
             let elsewhere = cursor.elsewhere.saturating_add(jumped);
             cursor = Cursor { at: first.before(), chain: None, elsewhere, ..cursor };
             self.put_cursor(key, cursor)?;
         }
-        let mut dead = self.dead.numbers(key, first, cursor.at)?;
+        let mut dead = match self.dead.numbers(key, first, cursor.at) {
+            Ok(dead) => dead,
+            // Of this lane it is not known which packets are dead letters; others are not concerned.
+            Err(fault) => return Ok(Err(fault.into())),
+        };
         let staged = self.new_dead.keys().filter(|(spool, lane, number)| {
             let here = (*spool, *lane) == (number_of(key.spool), key.lane.0);
             here && (first.0..=cursor.at.0).contains(number) && !dead.contains(&Number(*number))
@@ -43,8 +53,9 @@ impl Sheet<'_> {
         let staged: Vec<_> = staged.map(|(.., number)| Number(*number)).collect();
         dead.extend(staged);
         dead.sort_unstable();
+        let tried = self.tried(key, cursor.at)?;
         let Cursor { at, chain, skipped, .. } = cursor;
-        Ok(Ok(CursorAt { cursor: at, chain, dead, jumped, skipped }))
+        Ok(Ok(CursorAt { cursor: at, chain, dead, jumped, skipped, tried }))
     }
 
     /// A lane's row; a lane without one is at its beginning.
@@ -59,8 +70,11 @@ impl Sheet<'_> {
     /// Moves a cursor.
     pub(super) fn put_cursor(&mut self, key: LaneKey, cursor: Cursor) -> Result<(), Fault> {
         let Cursor { at, chain, elsewhere, skipped } = cursor;
+        self.forget_tried(key, at)?;
         let row = (at.0, chain.map(|chain| chain.0), elsewhere, skipped);
-        self.cursors.insert((number_of(key.spool), key.lane.0), row)?;
+        let key = (number_of(key.spool), key.lane.0);
+        let before = self.cursors.insert(key, row)?.map(|row| row.value());
+        self.before.was(Row::Cursor(key, before));
         self.wrote = true;
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! What a ledger is told, and what it says of itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Number, PacketId, SpoolId, TargetId};
+use paquebot_protocol::{Chain, Lane, LedgerId, Number, SpoolId};
 
+use super::letters::{DeadLetter, DeadLettersOf};
 use crate::error::RecordError;
 use crate::reply::Reply;
 
@@ -42,6 +43,21 @@ pub struct CursorAt {
     pub jumped: u64,
     /// How many numbers were passed by skips without having been handled, since the lane is known.
     pub skipped: u64,
+    /// What is known of the packet after the cursor, if it was tried in vain.
+    pub tried: Option<Tried>,
+}
+
+/// How often a packet was tried in vain, and since when. Times are milliseconds since 1970 (UTC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tried {
+    /// The packet.
+    pub number: Number,
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// When the first of them failed.
+    pub first_attempt_ms: u64,
+    /// When the last of them failed.
+    pub last_attempt_ms: u64,
 }
 
 /// What a ledger writes down in one transaction: all of it, or nothing.
@@ -97,29 +113,6 @@ pub struct FileState {
     pub generation: u64,
 }
 
-/// A packet that ended without being handled, kept until someone replays or discards it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The packet.
-    pub id: PacketId,
-    /// The client that sent it.
-    pub client: ClientId,
-    /// Whom it was addressed to.
-    pub target: TargetId,
-    /// The handler that could not take it.
-    pub handler: String,
-    /// Why not.
-    pub reason: String,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was first tried, in milliseconds since 1970 (UTC).
-    pub first_attempt_ms: u64,
-    /// When it was last tried.
-    pub last_attempt_ms: u64,
-    /// The packet's record.
-    pub record: Bytes,
-}
-
 /// What opening a ledger found.
 #[derive(Debug, Clone)]
 pub struct LedgerOpened {
@@ -145,13 +138,36 @@ pub struct HandlerTotals {
 pub struct LedgerStatus {
     /// Why nothing can be recorded.
     pub failed: Option<String>,
+    /// Whether nothing can be recorded because the disk has no room.
+    pub disk_full: bool,
     /// The bytes of its files.
     pub file_bytes: u64,
     /// How many dead letters there are.
     pub dead_letters: u64,
     /// The bytes of their records.
     pub dead_letters_bytes: u64,
+    /// The same by handler; one that ever had any since the ledger was opened stays.
+    pub dead_letters_of: Vec<DeadLettersOf>,
+    /// How many went otherwise than by being replayed, since the ledger was made: by `discarded`,
+    /// `evicted`, `expired`, `lost`.
+    pub dead_letters_gone: BTreeMap<String, u64>,
 }
+
+/// What a ledger tells whoever watches it, once for each change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LedgerEvent {
+    /// Nothing can be recorded: a write failed.
+    Failed(String),
+    /// Nothing can be recorded until there is room on the disk.
+    DiskFull,
+    /// It records again.
+    Works,
+    /// Something that should be known, in a sentence.
+    Note(String),
+}
+
+/// Who watches a ledger; called on its thread, so it must be quick.
+pub type Watch = Box<dyn FnMut(LedgerEvent) + Send>;
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,9 @@
 use paquebot_protocol::{ClientId, SpoolId};
 use redb::ReadableTable;
 
+use super::before::Row;
 use super::facts::{Admitted, Fence};
-use super::writer::Sheet;
+use super::sheet::Sheet;
 use crate::error::LedgerError;
 use crate::fault::Fault;
 use crate::schema::{self, SpoolOnRecord};
@@ -28,8 +29,13 @@ impl Sheet<'_> {
                 return Ok(Ok(Admitted::Rekey));
             }
         }
+        if !self.has_room {
+            return Ok(Err(LedgerError::DiskFull));
+        }
         let row = schema::encode(&SpoolOnRecord { client, opened, nonce, replaces })?;
-        self.spools.insert(number_of(spool), row.as_slice())?;
+        let key = number_of(spool);
+        let before = self.spools.insert(key, row.as_slice())?.map(|row| row.value().to_vec());
+        self.before.was(Row::Spool(key, before));
         self.wrote = true;
         Ok(Ok(Admitted::Yes))
     }

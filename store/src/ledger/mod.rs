@@ -1,9 +1,11 @@
 //! The ledger: how far each lane was handled, and what ended without being handled (R4, R6, R7).
 //!
 //! ```text
-//! <dir>/lock                held while the ledger is open
-//! <dir>/ledger.redb         cursors, fences, files, totals: small and hot
-//! <dir>/dead-letters.redb   dead letters, whose size nobody knows
+//! <dir>/lock               held while the ledger is open
+//! <dir>/ledger.redb        cursors, fences, files, totals: small and hot
+//! <dir>/dead-letters/      dead letters, in segments, whose size nobody knows
+//! <dir>/headroom           room that can be given up when the disk is full
+//! <dir>/quarantine/        what could not be read
 //! ```
 //!
 //! One thread, "ledger", does everything: it takes all that waits into one transaction, in order,
@@ -12,32 +14,49 @@
 //! is, and only for the latest opening of its spool. A record that is refused changes nothing, for
 //! itself or for its neighbours in the transaction.
 //!
-//! Dead letters are durable before the cursor that passes them. A crash in between leaves a dead
-//! letter beyond its lane's cursor: its packet was not acknowledged, comes again, and overwrites it
-//! when it is rejected again. When it is handled instead, it is both: told twice, never lost.
+//! Dead letters are durable before the cursor that passes them (`dead/`).
+//!
+//! When a write fails, everybody who waits for it is told so, and the ledger goes on by itself in a
+//! new file (`heal.rs`). Before the disk is full it stops recording (`room.rs`). Both are told to
+//! whoever watches, and end by themselves.
 
+mod attempts;
+mod backup;
+mod before;
+pub mod check;
 mod cursor;
 mod dead;
 mod facts;
 mod fence;
+mod heal;
+mod letters;
 mod open;
+mod order;
+mod quarantine;
 mod record;
+mod room;
+mod sheet;
+mod tables;
 mod writer;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paquebot_protocol::{ClientId, LaneKey, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
 pub use facts::{
-    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, HandlerTotals, LedgerOpened,
-    LedgerStatus, Mark, Record,
+    Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, LedgerEvent, LedgerOpened,
+    LedgerStatus, Mark, Record, Tried, Watch,
 };
-use writer::Order;
+pub use letters::{
+    DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage, DeadLettersOf, ListedLetter,
+    WhenDeadLettersFull,
+};
+use order::Order;
 
 use crate::disk::Disk;
-use crate::error::{LedgerError, OpenError};
+use crate::error::{LedgerError, OpenError, RecordError};
 use crate::reply::{Promise, Reply};
 use crate::thread::Thread;
 
@@ -49,6 +68,8 @@ const ORDERS_MAX: usize = 65_536;
 pub struct LedgerOptions {
     /// Its directory, made if absent.
     pub dir: PathBuf,
+    /// How many dead letters a client may have.
+    pub dead_letters: DeadLetterLimits,
 }
 
 /// A handle to a ledger: cheap to clone.
@@ -67,13 +88,13 @@ impl Ledger {
     ///
     /// # Errors
     /// When it cannot be opened; nothing is destroyed then.
-    #[expect(clippy::needless_pass_by_value, reason = "the spool keeps them, and this may come to")]
+    #[expect(clippy::needless_pass_by_value, reason = "as the spool is opened")]
     pub fn open(
         options: LedgerOptions,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, LedgerOpened), OpenError> {
         let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
-        let (writer, opened) = open::open(&options.dir, &*disk)?;
+        let (writer, opened) = open::open(&options, disk)?;
         let status = Arc::clone(&writer.status);
         let thread = Thread::start("ledger", move || writer.run(&ordered))?;
         Ok((Self { status, orders, thread }, opened))
@@ -103,14 +124,56 @@ impl Ledger {
         self.order(Order::record(record));
     }
 
+    /// Writes down that the packet after a lane's cursor was tried in vain (R11); refused when the
+    /// cursor is elsewhere or a newer opening of the spool is on record.
+    pub fn tried(
+        &self,
+        fence: Fence,
+        lane: Lane,
+        tried: Tried,
+        reply: Reply<Result<(), RecordError>>,
+    ) {
+        self.order(Order::Tried { fence, lane, tried, promise: Promise::new(reply) });
+    }
+
     /// What was recorded of a file that a handler writes.
     pub fn file(&self, file: FileId, reply: Reply<Result<Option<FileState>, LedgerError>>) {
         self.order(Order::File { file, promise: Promise::new(reply) });
     }
 
-    /// The first `limit` dead letters, by spool, lane and number.
-    pub fn dead_letters(&self, limit: usize, reply: Reply<Result<Vec<DeadLetter>, LedgerError>>) {
-        self.order(Order::DeadLetters { limit, promise: Promise::new(reply) });
+    /// A page of the dead letters, in the order in which they came.
+    pub fn list_dead_letters(
+        &self,
+        filter: DeadLetterFilter,
+        reply: Reply<Result<DeadLetterPage, LedgerError>>,
+    ) {
+        self.order(Order::ListLetters { filter, promise: Promise::new(reply) });
+    }
+
+    /// The dead letter of a packet, with its record.
+    pub fn dead_letter(&self, id: PacketId, reply: Reply<Result<Option<DeadLetter>, LedgerError>>) {
+        self.order(Order::Letter { id, promise: Promise::new(reply) });
+    }
+
+    /// Removes the dead letters of these packets, durably; tells how many there were.
+    pub fn discard_dead_letters(&self, ids: Vec<PacketId>, reply: Reply<Result<u64, LedgerError>>) {
+        self.order(Order::Discard { ids, promise: Promise::new(reply) });
+    }
+
+    /// Removes the dead letters that were last tried before `before_ms`, in milliseconds since 1970.
+    pub fn expire_dead_letters(&self, before_ms: u64, reply: Reply<Result<(), LedgerError>>) {
+        self.order(Order::Expire { before_ms, promise: Promise::new(reply) });
+    }
+
+    /// Copies the ledger as it is now to the file `path`, durably, under a temporary name first:
+    /// cursors, fences, files and totals, without dead letters. The ledger goes on meanwhile.
+    pub fn back_up(&self, path: PathBuf, reply: Reply<Result<(), LedgerError>>) {
+        self.order(Order::Backup { path, promise: Promise::new(reply) });
+    }
+
+    /// Calls `watch` whenever the ledger fails, works again, or has something to tell.
+    pub fn watch(&self, watch: Watch) {
+        self.order(Order::Watch(watch));
     }
 
     /// How the ledger is, as of the last commit.

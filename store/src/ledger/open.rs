@@ -5,105 +5,139 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use paquebot_protocol::LedgerId;
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
 
-use super::dead::DeadLetters;
-use super::facts::{HandlerTotals, LedgerOpened, LedgerStatus};
+use super::LedgerOptions;
+use super::before::Before;
+use super::dead::{self, DeadLetters};
+use super::facts::{LedgerOpened, LedgerStatus};
+use super::heal::{Condition, RETRY_MIN};
+use super::room::Room;
+use super::tables;
 use super::writer::Writer;
-use crate::database::{self, Length, NotMade, Trust};
+use crate::database::{self, Length, NotMade};
 use crate::disk::{self, Disk};
 use crate::error::OpenError;
 use crate::fault::Fault;
-use crate::{random, schema};
+use crate::schema;
 
-const CACHE_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const CACHE_BYTES: usize = 8 * 1024 * 1024;
 
-/// What `ledger.redb` says.
-struct Found {
-    ledger: LedgerId,
-    format: u64,
-    totals: Vec<(String, HandlerTotals)>,
-}
+/// The name of the ledger's file.
+pub(super) const NAME: &str = "ledger.redb";
 
-/// Opens the ledger in `dir`, or makes it; gives the writer, not yet running.
-pub(super) fn open(dir: &Path, disk: &dyn Disk) -> Result<(Writer, LedgerOpened), OpenError> {
+/// The dead letters of versions before the first release, which nobody reads any more.
+const OLD_DEAD_LETTERS: &str = "dead-letters.redb";
+
+/// Opens the ledger, or makes it; gives the writer, not yet running.
+pub(super) fn open(
+    options: &LedgerOptions,
+    disk: Arc<dyn Disk>,
+) -> Result<(Writer, LedgerOpened), OpenError> {
+    let dir = options.dir.as_path();
     let io_error = |source| OpenError::Io { path: dir.to_owned(), source };
-    disk::make_dir(disk, dir).map_err(io_error)?;
-    let lock = disk::lock_dir(disk, dir, &dir.join("lock"))?;
+    disk::make_dir(&*disk, dir).map_err(io_error)?;
+    let lock = disk::lock_dir(&*disk, dir, &dir.join("lock"))?;
     let names = disk.list(dir).map_err(io_error)?;
     let there = |name: &str| names.iter().any(|found| found == name);
-    let (path, dead_path) = (dir.join("ledger.redb"), dir.join("dead-letters.redb"));
+    let path = dir.join(NAME);
     let mut notes = Vec::new();
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         disk.remove(&dir.join(name)).map_err(io_error)?;
         notes.push(format!("removed {name}, a file that was never finished"));
     }
-    let (db, len) = if there("ledger.redb") {
-        database::open(disk, &path, CACHE_BYTES, Trust::Nothing).map_err(damaged(&path))?
-    } else if there("dead-letters.redb") {
-        return Err(damaged(&path)(Fault::damaged("it beside dead-letters.redb", "no such file")));
+    if there(OLD_DEAD_LETTERS) {
+        notes.push(format!("{OLD_DEAD_LETTERS} is left as it is: this version does not read it"));
+    }
+    let mut room = Room::new(Arc::clone(&disk), dir);
+    let (db, len) = if there(NAME) {
+        open_file(&*disk, &path, &mut room).map_err(damaged(&path))?
+    } else if disk.list(&DeadLetters::dir(dir)).is_ok() {
+        return Err(damaged(&path)(Fault::damaged("it beside its dead letters", "no such file")));
     } else {
-        create(disk, dir, &path).map_err(|not_made| damaged(&path)(not_made.fault))?
+        create(&*disk, dir, 0).map_err(|not_made| damaged(&path)(not_made.fault))?
     };
-    let Found { ledger, format, totals } = read(&db).map_err(damaged(&path))?;
-    check_format(&path, format)?;
-    let dead = if there("dead-letters.redb") {
-        let (dead, format) = DeadLetters::open(disk, &dead_path).map_err(damaged(&dead_path))?;
-        check_format(&dead_path, format)?;
-        dead
-    } else {
-        if there("ledger.redb") {
-            notes.push("made dead-letters.redb, which was not there".to_owned());
-        }
-        let made = DeadLetters::create(disk, dir, &dead_path);
-        made.map_err(|not_made| damaged(&dead_path)(not_made.fault))?
+    let snapshot = db.begin_read().map_err(|error| damaged(&path)(error.into()))?;
+    let found = tables::read(&snapshot).map_err(damaged(&path))?;
+    check_format(&path, found.format)?;
+    let rows = dead::Rows { segments: found.dead_segments, known: found.dead_known };
+    let cursor = |spool: u128, lane: u64| cursor(&snapshot, (spool, lane));
+    let segment_bytes = options.dead_letters.segment_bytes;
+    let dead::Opened { dead, notes: told } =
+        DeadLetters::open(&disk, dir, segment_bytes, &rows, cursor)?;
+    notes.extend(told);
+    drop(snapshot);
+    let mut writer = Writer {
+        disk,
+        dir: dir.to_owned(),
+        path,
+        db: Some(db),
+        len,
+        dead,
+        limits: options.dead_letters,
+        gone: found.dead_gone,
+        status: Arc::new(Mutex::new(LedgerStatus::default())),
+        failed: None,
+        retry_after: RETRY_MIN,
+        before: Before::default(),
+        room,
+        has_room: true,
+        watch: None,
+        told: Condition::default(),
+        notes: Vec::new(),
+        backups: Vec::new(),
+        lock,
     };
-    let status = Arc::new(Mutex::new(LedgerStatus::default()));
-    let writer = Writer { db, len, dead, status, failed: None, lock };
+    writer.look_for_room();
     writer.publish_status();
+    let (ledger, totals) = (found.ledger, found.totals);
     Ok((writer, LedgerOpened { ledger, totals, notes }))
 }
 
-fn create(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(Database, Length), NotMade> {
-    let fill = |transaction: &WriteTransaction| {
-        let mut meta = transaction.open_table(schema::META)?;
-        meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
-        let ledger: [u8; 16] = random::bytes("a ledger id")?;
-        meta.insert(schema::META_LEDGER, ledger.as_slice())?;
-        transaction.open_table(schema::SPOOLS)?;
-        transaction.open_table(schema::CURSORS)?;
-        transaction.open_table(schema::FILES)?;
-        transaction.open_table(schema::TOTALS)?;
-        Ok(())
-    };
-    database::create(disk, dir, &path.with_extension("tmp"), path, CACHE_BYTES, fill)
-}
-
-fn read(db: &Database) -> Result<Found, Fault> {
-    let snapshot = db.begin_read()?;
-    let meta = snapshot.open_table(schema::META)?;
-    let format = ReadableTable::get(&meta, schema::META_FORMAT)?;
-    let format = format.ok_or_else(|| Fault::damaged("a format", "none"))?;
-    let format = schema::decode_number("a format", format.value())?;
-    let ledger = ReadableTable::get(&meta, schema::META_LEDGER)?;
-    let ledger = ledger.ok_or_else(|| Fault::damaged("a ledger id", "none"))?;
-    let ledger = ledger.value().try_into().map_err(|e| Fault::damaged("a ledger id", e))?;
-    let mut totals = Vec::new();
-    for row in ReadableTable::range::<&str>(&snapshot.open_table(schema::TOTALS)?, ..)? {
-        let (handler, row) = row?;
-        let (handled, dead_lettered) = row.value();
-        totals.push((handler.value().to_owned(), HandlerTotals { handled, dead_lettered }));
+/// Opens the file, if need be in the room that is kept for healing.
+fn open_file(disk: &dyn Disk, path: &Path, room: &mut Room) -> Result<(Database, Length), Fault> {
+    match database::open(disk, path, CACHE_BYTES) {
+        Err(Fault::Full) => {
+            room.give_up();
+            database::open(disk, path, CACHE_BYTES)
+        }
+        opened => opened,
     }
-    Ok(Found { ledger: LedgerId(ledger), format, totals })
 }
 
-fn check_format(path: &Path, found: u64) -> Result<(), OpenError> {
+/// Makes a new ledger in `dir`, beside dead letters up to position `dead_known`.
+pub(super) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    dead_known: u64,
+) -> Result<(Database, Length), NotMade> {
+    let path = dir.join(NAME);
+    database::create(disk, dir, &path.with_extension("tmp"), &path, CACHE_BYTES, |transaction| {
+        tables::begin(transaction, dead_known)
+    })
+}
+
+/// Who the ledger in an open file is.
+pub(super) fn id_of(db: &Database) -> Result<LedgerId, Fault> {
+    Ok(tables::read(&db.begin_read()?)?.ledger)
+}
+
+/// How far a lane was handled.
+fn cursor(snapshot: &ReadTransaction, key: (u128, u64)) -> Result<u64, Fault> {
+    let cursors = match snapshot.open_table(schema::CURSORS) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(0),
+        cursors => cursors?,
+    };
+    Ok(ReadableTable::get(&cursors, key)?.map_or(0, |row| row.value().0))
+}
+
+pub(super) fn check_format(path: &Path, found: u64) -> Result<(), OpenError> {
     if found > schema::FORMAT {
         return Err(OpenError::TooNew { path: path.to_owned(), expected: schema::FORMAT, found });
     }
     Ok(())
 }
 
-fn damaged(path: &Path) -> impl Fn(Fault) -> OpenError {
+pub(super) fn damaged(path: &Path) -> impl Fn(Fault) -> OpenError {
     |fault| OpenError::Damaged { path: path.to_owned(), found: fault.to_string() }
 }

@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use paquebot_protocol::{ClientId, LaneKey};
 use redb::ReadableTable;
 
+use super::before::Row;
 use super::cursor::Cursor;
-use super::dead::DeadKey;
-use super::facts::{DeadLetter, FileId, FileState, Mark};
+use super::dead::{DeadKey, Tally};
+use super::facts::{FileId, FileState, Mark};
 use super::fence::number_of;
-use super::writer::{Outcomes, Sheet};
+use super::letters::{DeadLetter, WhenDeadLettersFull};
+use super::order::Outcomes;
+use super::sheet::Sheet;
 use crate::error::RecordError;
 use crate::fault::Fault;
 use crate::schema::{self, FileRow};
@@ -33,8 +36,20 @@ impl Sheet<'_> {
                 Err(refused) => return Ok(Err(refused)),
             }
         }
+        if !self.has_room {
+            return Ok(Err(RecordError::DiskFull));
+        }
+        let of_client = match self.judge_letters(&record.dead) {
+            Ok(of_client) => of_client,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let handled = judged.iter().map(|judged| judged.mark.handled).sum();
         self.add_totals(&record.handler, handled, record.dead.len() as u64)?;
+        for Judged { mark, .. } in &judged {
+            let lane = (number_of(mark.fence.spool), mark.lane.0);
+            self.stale.extend(self.dead.unsettled(lane, mark.from.next().0, mark.through.0));
+        }
+        self.new_of_client.extend(of_client);
         for (key, cursor) in cursors {
             self.put_cursor(key, cursor)?;
         }
@@ -73,13 +88,42 @@ impl Sheet<'_> {
         Ok(Ok(spool.client))
     }
 
+    /// What each client has of new letters with these, if its quota takes them (R9).
+    fn judge_letters(
+        &self,
+        letters: &[DeadLetter],
+    ) -> Result<BTreeMap<ClientId, Tally>, RecordError> {
+        let mut of_client = BTreeMap::new();
+        for letter in letters {
+            let client = &letter.client;
+            let staged = self.new_of_client.get(client).copied().unwrap_or_default();
+            let new = of_client.entry(client.clone()).or_insert(staged);
+            new.add(letter.record.len() as u64);
+        }
+        let max_bytes = self.limits.max_bytes;
+        for (client, new) in &of_client {
+            let there = match self.limits.when_full {
+                WhenDeadLettersFull::Pause => self.dead.of_client(client).charge(),
+                // What is there makes room; what is new has to fit all the same.
+                WhenDeadLettersFull::DropOldest => 0,
+            };
+            if there.saturating_add(new.charge()) > max_bytes {
+                let (client, used_bytes) = (client.clone(), self.dead.of_client(client).charge());
+                return Err(RecordError::DeadLettersFull { client, used_bytes, max_bytes });
+            }
+        }
+        Ok(of_client)
+    }
+
     fn add_totals(&mut self, handler: &str, handled: u64, dead: u64) -> Result<(), Fault> {
         if handled == 0 && dead == 0 {
             return Ok(());
         }
-        let before = self.totals.get(handler)?.map_or((0, 0), |row| row.value());
+        let row = self.totals.get(handler)?.map(|row| row.value());
+        let before = row.unwrap_or_default();
         let after = (before.0.saturating_add(handled), before.1.saturating_add(dead));
         self.totals.insert(handler, after)?;
+        self.before.was(Row::Total(handler.to_owned(), row));
         self.wrote = true;
         Ok(())
     }
@@ -87,7 +131,9 @@ impl Sheet<'_> {
     fn put_file(&mut self, file: FileId, state: FileState) -> Result<(), Fault> {
         let FileState { path, length, generation } = state;
         let row = schema::encode(&FileRow { path, length, generation })?;
-        self.files.insert((file.device, file.inode), row.as_slice())?;
+        let key = (file.device, file.inode);
+        let before = self.files.insert(key, row.as_slice())?.map(|row| row.value().to_vec());
+        self.before.was(Row::File(key, before));
         self.wrote = true;
         Ok(())
     }

@@ -29,7 +29,6 @@ mod full;
 mod identity;
 mod lanes;
 mod open;
-mod overlay;
 mod read;
 mod release;
 mod rotate;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
 
-use super::overlay::Overlay;
 use super::read::Trouble;
 use super::segment::Paths;
 use super::shared::Shared;
 use crate::disk::{Backend, Disk};
 use crate::fault::Fault;
+use crate::overlay::Overlay;
 
 /// How many are kept open: as a rule one is read by every lane that catches up.
 const OPEN_MAX: usize = 4;

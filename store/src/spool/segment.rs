@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
 
-use crate::database::{self, Length, NotMade, Trust};
+use crate::database::{self, Length, NotMade};
 use crate::disk::Disk;
 use crate::fault::Fault;
 
@@ -109,6 +109,6 @@ pub(super) fn create(
 /// Opens segment `number` to append to it.
 pub(super) fn open_active(disk: &dyn Disk, paths: &Paths, number: u64) -> Result<Active, Fault> {
     let path = paths.segment(number);
-    let (db, len) = database::open(disk, &path, CACHE_BYTES, Trust::Nothing)?;
+    let (db, len) = database::open(disk, &path, CACHE_BYTES)?;
     Ok(Active { number, db: Arc::new(db), len, base: 0, filled: 0, peak: 0 })
 }

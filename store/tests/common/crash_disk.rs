@@ -10,6 +10,7 @@ use paquebot_store::{DirLock, Disk};
 use redb::StorageBackend;
 
 const BLOCK: usize = 4096;
+const SECTOR: usize = 512;
 
 /// What the disk does when it is asked to sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,9 +23,45 @@ pub enum Plan {
     /// From the n-th sync from now on, so many fail, and take nothing of what they were to make
     /// durable.
     Fail(u64, u64),
+    /// The n-th sync from now on fails, and the power goes in the middle of another.
+    FailThenCut(u64, u64),
+    /// From the n-th deed of a kind from now on, so many fail; of a write half is done.
+    FailDeed(Deed, u64, u64),
 }
 
-#[derive(Debug, Default)]
+/// What a disk is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    Write,
+    Sync,
+    Len,
+}
+
+/// What a cut leaves of that which was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Loss {
+    /// Block by block, kept or lost at random.
+    #[default]
+    Random,
+    /// Sector by sector, so that blocks are torn.
+    Torn,
+    /// Nothing.
+    All,
+    /// Everything.
+    Nothing,
+}
+
+/// Called in the middle of every sync with what a cut there would leave.
+#[derive(Clone)]
+struct OnSync(Arc<Mutex<dyn FnMut(CrashDisk) + Send>>);
+
+impl std::fmt::Debug for OnSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnSync")
+    }
+}
+
+#[derive(Debug, Default, Clone)]
 struct World {
     files: Vec<Content>,
     names: BTreeMap<PathBuf, usize>,
@@ -35,8 +72,12 @@ struct World {
     locks: BTreeSet<PathBuf>,
     plan: Plan,
     syncs: u64,
+    deeds: [u64; 3],
     off: bool,
     full: bool,
+    capacity: Option<u64>,
+    loss: Loss,
+    on_sync: Option<OnSync>,
     random: u64,
 }
 
@@ -69,6 +110,28 @@ impl CrashDisk {
         let mut world = self.0.lock().unwrap();
         world.plan = plan;
         world.syncs = 0;
+        world.deeds = [0; 3];
+    }
+
+    /// Calls `cut` in the middle of every sync with what the power's going there would leave: what
+    /// was not synced is lost in each of the ways in turn.
+    pub fn on_sync(&self, cut: impl FnMut(CrashDisk) + Send + 'static) {
+        self.0.lock().unwrap().on_sync = Some(OnSync(Arc::new(Mutex::new(cut))));
+    }
+
+    /// What a cut is to leave.
+    pub fn set_loss(&self, loss: Loss) {
+        self.0.lock().unwrap().loss = loss;
+    }
+
+    /// How many deeds of a kind there were since the plan was made.
+    pub fn deeds(&self, deed: Deed) -> u64 {
+        self.0.lock().unwrap().deeds[deed as usize]
+    }
+
+    /// Has room for so many bytes of files, and says so; no file grows beyond that.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.0.lock().unwrap().capacity = bytes;
     }
 
     /// How many syncs there were since the plan was made.
@@ -146,11 +209,39 @@ impl World {
         self.random().is_multiple_of(2)
     }
 
+    /// Counts a deed; an error when it is the one that goes wrong.
+    fn deed(&mut self, deed: Deed) -> io::Result<()> {
+        self.deeds[deed as usize] += 1;
+        match self.plan {
+            Plan::FailDeed(bad, from, count)
+                if bad == deed
+                    && (from..from.saturating_add(count)).contains(&self.deeds[deed as usize]) =>
+            {
+                Err(io::Error::other(format!("{deed:?} failed")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|file| self.files[*file].live.len() as u64).sum()
+    }
+
     /// Counts a sync; an error when it is the one that goes wrong.
     fn sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
+        if let Some(OnSync(cut)) = self.on_sync.clone() {
+            let loss =
+                [Loss::Random, Loss::Torn, Loss::All, Loss::Nothing][self.syncs as usize % 4];
+            let random = self.random();
+            let (on_sync, plan) = (None, Plan::Work);
+            let left = Self { on_sync, plan, loss, random, ..self.clone() };
+            cut.lock().unwrap()(CrashDisk(Arc::new(Mutex::new(left))).survivor());
+        }
+        self.deed(Deed::Sync)?;
         match self.plan {
-            Plan::CutAt(at) if at == self.syncs => {
+            Plan::FailThenCut(at, _) if at == self.syncs => Err(io::Error::other("a sync failed")),
+            Plan::CutAt(at) | Plan::FailThenCut(_, at) if at == self.syncs => {
                 self.off = true;
                 Err(io::Error::other("the power went off"))
             }
@@ -161,17 +252,27 @@ impl World {
         }
     }
 
+    /// Whether something that was not synced is there after the cut.
+    fn kept(&mut self) -> bool {
+        match self.loss {
+            Loss::Random | Loss::Torn => self.coin(),
+            Loss::All => false,
+            Loss::Nothing => true,
+        }
+    }
+
     /// A file after the cut: with some of what was not synced.
     fn survive(&mut self, at: usize) -> Vec<u8> {
         let mut bytes = self.files[at].durable.clone();
         for change in std::mem::take(&mut self.files[at].pending) {
             match change {
-                Change::Len(len) if self.coin() => bytes.resize(len, 0),
+                Change::Len(len) if self.kept() => bytes.resize(len, 0),
                 Change::Len(_) => {}
                 Change::Write(offset, data) => {
-                    for (block, part) in data.chunks(BLOCK).enumerate() {
-                        if self.coin() {
-                            write(&mut bytes, offset + block * BLOCK, part);
+                    let size = if self.loss == Loss::Torn { SECTOR } else { BLOCK };
+                    for (block, part) in data.chunks(size).enumerate() {
+                        if self.kept() {
+                            write(&mut bytes, offset + block * size, part);
                         }
                     }
                 }
@@ -185,14 +286,14 @@ impl World {
         let mut names = self.durable_names.clone();
         let now = self.names.clone();
         for (name, file) in self.given.clone() {
-            if !names.contains_key(&name) && !now.contains_key(&name) && self.coin() {
+            if !names.contains_key(&name) && !now.contains_key(&name) && self.kept() {
                 names.insert(name, file);
                 return names;
             }
         }
         let all: BTreeSet<PathBuf> = names.keys().chain(now.keys()).cloned().collect();
         for name in all {
-            if self.coin() {
+            if self.kept() {
                 match now.get(&name) {
                     Some(file) => names.insert(name, *file),
                     None => names.remove(&name),
@@ -283,7 +384,9 @@ impl Disk for CrashDisk {
     }
 
     fn available(&self, _: &Path) -> io::Result<u64> {
-        Ok(if self.world()?.full { 0 } else { u64::MAX })
+        let world = self.world()?;
+        let left = world.capacity.map_or(u64::MAX, |bytes| bytes.saturating_sub(world.used()));
+        Ok(if world.full { 0 } else { left })
     }
 }
 
@@ -320,6 +423,11 @@ impl StorageBackend for OpenFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut world = self.disk.world()?;
+        world.deed(Deed::Len)?;
+        let grown = len.saturating_sub(world.files[self.file].live.len() as u64);
+        if world.capacity.is_some_and(|bytes| grown > 0 && world.used() + grown > bytes) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let (file, len) = (&mut world.files[self.file], usize::try_from(len).unwrap());
         file.live.resize(len, 0);
         file.pending.push(Change::Len(len));
@@ -341,9 +449,13 @@ impl StorageBackend for OpenFile {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut world = self.disk.world()?;
+        let failed = world.deed(Deed::Write);
+        // Of a sector there is all or nothing, as redb expects of its header.
+        let half = data.len() / 2 / SECTOR * SECTOR;
+        let data = if failed.is_err() { &data[..half] } else { data };
         let (file, offset) = (&mut world.files[self.file], usize::try_from(offset).unwrap());
         write(&mut file.live, offset, data);
         file.pending.push(Change::Write(offset, data.to_vec()));
-        Ok(())
+        failed
     }
 }

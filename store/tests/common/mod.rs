@@ -21,9 +21,10 @@ use paquebot_protocol::{
     Batch, Chain, ClientId, Held, Lane, LaneKey, Number, Packet, Run, SpoolId, TargetId,
 };
 use paquebot_store::{
-    Admitted, Append, AppendError, Committed, CursorAt, DeadLetter, Fence, Identity, LaneState,
-    Ledger, LedgerError, LedgerOpened, LedgerOptions, Mark, OpenError, Opened, ReadError, Record,
-    RecordError, Reply, Spool, SpoolOptions, Stored, Stretch, Tombstone,
+    Admitted, Append, AppendError, Committed, CursorAt, DeadLetter, DeadLetterFilter,
+    DeadLetterLimits, DeadLetterPage, Fence, Identity, LaneState, Ledger, LedgerError,
+    LedgerOpened, LedgerOptions, Mark, OpenError, Opened, ReadError, Record, RecordError, Reply,
+    Spool, SpoolOptions, Stored, Stretch, Tombstone,
 };
 
 pub use crash_disk::*;
@@ -305,6 +306,7 @@ pub struct LedgerRig {
     pub disk: CrashDisk,
     pub ledger: Ledger,
     pub opened: LedgerOpened,
+    pub limits: DeadLetterLimits,
 }
 
 impl LedgerRig {
@@ -313,9 +315,13 @@ impl LedgerRig {
     }
 
     pub fn open(disk: CrashDisk) -> Result<Self, OpenError> {
-        let options = LedgerOptions { dir: Self::dir() };
+        Self::with(disk, DeadLetterLimits::default())
+    }
+
+    pub fn with(disk: CrashDisk, limits: DeadLetterLimits) -> Result<Self, OpenError> {
+        let options = LedgerOptions { dir: Self::dir(), dead_letters: limits };
         let (ledger, opened) = Ledger::open(options, Arc::new(disk.clone()))?;
-        Ok(Self { disk, ledger, opened })
+        Ok(Self { disk, ledger, opened, limits })
     }
 
     pub fn dir() -> PathBuf {
@@ -324,11 +330,11 @@ impl LedgerRig {
 
     pub fn reopen(self) -> Self {
         self.ledger.close().unwrap();
-        Self::open(self.disk).unwrap()
+        Self::with(self.disk, self.limits).unwrap()
     }
 
     pub fn crash(self) -> Self {
-        Self::open(self.disk.survivor()).unwrap()
+        Self::with(self.disk.survivor(), self.limits).unwrap()
     }
 
     pub fn admit(&self, fence: Fence) -> Result<Admitted, LedgerError> {
@@ -346,8 +352,39 @@ impl LedgerRig {
         })
     }
 
+    /// All dead letters, page by page, with their records.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        ask(|reply| self.ledger.dead_letters(1_000, reply)).unwrap()
+        let mut letters = Vec::new();
+        let mut filter = DeadLetterFilter { limit: 7, ..DeadLetterFilter::default() };
+        loop {
+            let page = self.list(&filter);
+            letters.extend(page.letters.into_iter().map(|listed| {
+                let whole = self.letter(listed.letter.id).expect("a listed letter");
+                assert_eq!(whole.record.len() as u64, listed.size);
+                DeadLetter { record: whole.record, ..listed.letter }
+            }));
+            match page.next {
+                Some(next) => filter.after = Some(next),
+                None => return letters,
+            }
+        }
+    }
+
+    pub fn list(&self, filter: &DeadLetterFilter) -> DeadLetterPage {
+        ask(|reply| self.ledger.list_dead_letters(filter.clone(), reply)).unwrap()
+    }
+
+    pub fn letter(&self, id: paquebot_protocol::PacketId) -> Option<DeadLetter> {
+        ask(|reply| self.ledger.dead_letter(id, reply)).unwrap()
+    }
+
+    pub fn discard(&self, ids: &[paquebot_protocol::PacketId]) -> u64 {
+        ask(|reply| self.ledger.discard_dead_letters(ids.to_vec(), reply)).unwrap()
+    }
+
+    /// Waits until it records again.
+    pub fn until_it_works(&self) {
+        until("the ledger works", || self.ledger.status().failed.is_none());
     }
 }
 

@@ -1,9 +1,9 @@
 //! A file that is read as if it could be repaired, and is not touched.
 //!
 //! redb refuses to read a file that was not closed cleanly before it has repaired it, and a repair
-//! writes. A sealed segment is never written to (R10): the repair's few pages stay in memory. That
-//! matters most after a failed fsync, when what the page cache holds may never reach the disk, so
-//! that a repair on disk could make durable what leads nowhere.
+//! writes. A sealed segment is never written to (R10), nor is a ledger that is only looked at: the
+//! repair's few pages stay in memory. That matters most after a failed fsync, when what the page
+//! cache holds may never reach the disk, so that a repair on disk could make durable what leads nowhere.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,14 +26,14 @@ struct Over {
 
 /// A backend that writes into memory and reads through it.
 #[derive(Debug)]
-pub(super) struct Overlay {
+pub(crate) struct Overlay {
     beneath: Backend,
     over: Mutex<Over>,
 }
 
 impl Overlay {
     /// Lays memory over `beneath`.
-    pub(super) fn new(beneath: Backend) -> io::Result<Self> {
+    pub(crate) fn new(beneath: Backend) -> io::Result<Self> {
         let len = beneath.len()?;
         Ok(Self { beneath, over: Mutex::new(Over { blocks: BTreeMap::new(), len }) })
     }

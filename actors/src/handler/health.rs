@@ -1,0 +1,63 @@
+//! Health: whether a handler works whose lanes fail one by one.
+//!
+//! It fails as long as one of its lanes does: one that was paused after its last attempt and has not
+//! had a packet handled since. A lane that was expected back long ago is forgotten, because its
+//! client may be gone. What changes is logged once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use paquebot_protocol::{LaneKey, Millis};
+
+use super::HandlerMeters;
+use crate::clock;
+
+/// How long after its time a paused lane may stay away before it no longer counts.
+const OVERDUE: Millis = Millis(60_000);
+
+/// How often overdue lanes are looked for.
+const LOOK_EVERY: Millis = Millis(10_000);
+
+/// The health of one handler.
+#[derive(Debug)]
+pub(super) struct Health {
+    name: Arc<str>,
+    meters: HandlerMeters,
+    /// Until when each failing lane is expected back.
+    failing: HashMap<LaneKey, Millis>,
+    looked: Millis,
+}
+
+impl Health {
+    pub(super) fn new(name: Arc<str>, meters: HandlerMeters) -> Self {
+        Self { name, meters, failing: HashMap::new(), looked: clock::now() }
+    }
+
+    /// A lane's attempt failed, and the lane is paused for so long.
+    pub(super) fn failed(&mut self, lane: LaneKey, pause: Millis, why: &str) {
+        let back = clock::now().after(pause).after(OVERDUE);
+        self.failing.insert(lane, back);
+        self.forget_overdue();
+        if self.meters.is_failing(1, why) {
+            tracing::warn!(handler = %self.name, why,
+                "the handler fails; packets wait at their clients, which come again");
+        }
+    }
+
+    /// A packet of the lane was handled, or rejected by a destination that works.
+    pub(super) fn worked(&mut self, lane: LaneKey) {
+        self.failing.remove(&lane);
+        self.forget_overdue();
+        if self.failing.is_empty() && self.meters.is_ok() {
+            tracing::info!(handler = %self.name, "the handler works again");
+        }
+    }
+
+    fn forget_overdue(&mut self) {
+        let now = clock::now();
+        if now.since(self.looked) >= LOOK_EVERY {
+            self.looked = now;
+            self.failing.retain(|_, back| *back > now);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The sheet: what one transaction writes, and the answers that wait for it.
+
+use std::collections::BTreeMap;
+
+use paquebot_protocol::ClientId;
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::before::{Before, Row};
+use super::dead::{DeadKey, DeadLetters, Tally};
+use super::facts::{FileId, FileState};
+use super::letters::{DeadLetter, DeadLetterLimits};
+use super::order::Order;
+use crate::error::{LedgerError, RecordError};
+use crate::fault::Fault;
+use crate::reply::{Closed, Promise};
+use crate::schema::{self, CursorRow, FileRow, TriedRow};
+
+/// An answer that waits for the transaction: told that it is durable, or why it is not.
+pub(super) type Answer = Box<dyn FnOnce(&Result<(), Fault>)>;
+
+/// The tables of one transaction, and what it has yet to do.
+pub(super) struct Sheet<'t> {
+    pub(super) spools: Table<'t, u128, &'static [u8]>,
+    pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
+    pub(super) tried: Table<'t, (u128, u64), TriedRow>,
+    pub(super) files: Table<'t, (u64, u64), &'static [u8]>,
+    pub(super) totals: Table<'t, &'static str, (u64, u64)>,
+    dead_segments: Table<'t, u64, (u64, u64)>,
+    dead_gone: Table<'t, &'static str, u64>,
+    pub(super) dead: &'t mut DeadLetters,
+    pub(super) limits: DeadLetterLimits,
+    /// Whether the disk has room: without it nothing is written.
+    pub(super) has_room: bool,
+    pub(super) before: &'t mut Before,
+    pub(super) new_dead: BTreeMap<DeadKey, DeadLetter>,
+    pub(super) new_of_client: BTreeMap<ClientId, Tally>,
+    /// Unsettled letters whose packets have had another outcome.
+    pub(super) stale: Vec<DeadKey>,
+    /// Unsettled letters that a cursor has jumped over.
+    pub(super) passed: Vec<DeadKey>,
+    /// Whether anything was written at all.
+    pub(super) wrote: bool,
+}
+
+/// What a transaction is about, once its tables are closed.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) wrote: bool,
+    /// The letters that count once it is durable.
+    pub(super) settled: Vec<DeadKey>,
+    /// How many dead letters are gone, by how they went.
+    pub(super) gone: Vec<(&'static str, u64)>,
+}
+
+impl<'t> Sheet<'t> {
+    /// A sheet on `transaction`.
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        dead: &'t mut DeadLetters,
+        before: &'t mut Before,
+        limits: DeadLetterLimits,
+        has_room: bool,
+    ) -> Result<Self, Fault> {
+        before.clear();
+        Ok(Self {
+            spools: transaction.open_table(schema::SPOOLS)?,
+            cursors: transaction.open_table(schema::CURSORS)?,
+            tried: transaction.open_table(schema::TRIED)?,
+            files: transaction.open_table(schema::FILES)?,
+            totals: transaction.open_table(schema::TOTALS)?,
+            dead_segments: transaction.open_table(schema::DEAD_SEGMENTS)?,
+            dead_gone: transaction.open_table(schema::DEAD_GONE)?,
+            dead,
+            limits,
+            has_room,
+            before,
+            new_dead: BTreeMap::new(),
+            new_of_client: BTreeMap::new(),
+            stale: Vec::new(),
+            passed: Vec::new(),
+            wrote: false,
+        })
+    }
+
+    /// Takes an order into the transaction.
+    pub(super) fn take(&mut self, order: Order, answers: &mut Vec<Answer>) -> Result<(), Fault> {
+        match order {
+            Order::Admit { fence, replaces, client, promise } => {
+                later(self.admit(fence, replaces, client), promise, answers)
+            }
+            Order::Cursor { key, first, promise } => {
+                later(self.cursor(key, first), promise, answers)
+            }
+            Order::Record { record, promise } => later(self.record(record), promise, answers),
+            Order::Tried { fence, lane, tried, promise } => {
+                later(self.put_tried(fence, lane, tried), promise, answers)
+            }
+            Order::File { file, promise } => later(self.file(file), promise, answers),
+            // What fails here is a segment's affair, and that of whoever asked.
+            Order::ListLetters { filter, promise } => {
+                later(Ok(self.dead.list(&filter).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Letter { id, promise } => {
+                later(Ok(self.dead.letter(id).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Discard { ids, promise } => {
+                later(Ok(self.dead.discard(&ids).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Expire { before_ms, promise } => {
+                later(Ok(self.dead.expire(before_ms).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Backup { .. } | Order::Watch(_) | Order::Close => Ok(()),
+        }
+    }
+
+    /// Writes the dead letters, durably before the cursors that pass them (R4).
+    pub(super) fn write_dead(&mut self) -> Result<(), Fault> {
+        for (client, more) in &self.new_of_client {
+            self.dead.evict(client, more.charge(), self.limits.max_bytes)?;
+        }
+        if !self.new_dead.is_empty() {
+            self.dead.insert(&self.new_dead)?;
+        }
+        self.stale.retain(|key| !self.new_dead.contains_key(key));
+        self.dead.remove_unsettled(&self.stale)
+    }
+
+    /// Writes down what there is of dead letters now, and closes the tables.
+    pub(super) fn finish(mut self) -> Result<Written, Fault> {
+        let report = self.dead.report();
+        for (segment, held) in report.segments {
+            let before = match held {
+                Some(held) => self.dead_segments.insert(segment, held)?,
+                None => self.dead_segments.remove(segment)?,
+            };
+            self.before.was(Row::DeadSegment(segment, before.map(|row| row.value())));
+            self.wrote = true;
+        }
+        for (how, count) in &report.gone {
+            let before = self.dead_gone.get(how)?.map(|row| row.value());
+            self.dead_gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
+            self.before.was(Row::DeadGone((*how).to_owned(), before));
+            self.wrote = true;
+        }
+        let settled = self.new_dead.into_keys().chain(self.passed).collect();
+        Ok(Written { wrote: self.wrote, settled, gone: report.gone })
+    }
+
+    fn file(&self, file: FileId) -> Result<Result<Option<FileState>, LedgerError>, Fault> {
+        let Some(row) = ReadableTable::get(&self.files, (file.device, file.inode))? else {
+            return Ok(Ok(None));
+        };
+        let FileRow { path, length, generation } = schema::decode("a file's row", row.value())?;
+        Ok(Ok(Some(FileState { path, length, generation })))
+    }
+}
+
+/// Puts the answer to what was `found` aside until the transaction is durable. A refusal holds
+/// whatever becomes of the transaction; a fault is everybody's.
+fn later<T: 'static, E: From<Fault> + Closed + 'static>(
+    found: Result<Result<T, E>, Fault>,
+    promise: Promise<T, E>,
+    answers: &mut Vec<Answer>,
+) -> Result<(), Fault> {
+    let (result, fault) = match found {
+        Ok(result) => (result, Ok(())),
+        Err(fault) => (Err(fault.clone().into()), Err(fault)),
+    };
+    answers.push(Box::new(move |outcome| {
+        promise.keep(match (result, outcome) {
+            (Ok(_), Err(fault)) => Err(fault.clone().into()),
+            (result, _) => result,
+        });
+    }));
+    fault
+}
+
+/// The answer to an order that nobody looked at.
+pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
+    let mut answers = Vec::new();
+    let fault = fault.clone();
+    let _ = match order {
+        Order::Admit { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Cursor { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Record { promise, .. } | Order::Tried { promise, .. } => {
+            later(Err(fault), promise, &mut answers)
+        }
+        Order::File { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Discard { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Expire { promise, .. } | Order::Backup { promise, .. } => {
+            later(Err(fault), promise, &mut answers)
+        }
+        Order::Watch(_) | Order::Close => Ok(()),
+    };
+    answers.pop().unwrap_or_else(|| Box::new(|_| {}))
+}
+
+impl From<Fault> for LedgerError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::DiskFull,
+            Fault::Broken(found) => Self::Failed(found),
+        }
+    }
+}
+
+impl From<Fault> for RecordError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::DiskFull,
+            Fault::Broken(found) => Self::Failed(found),
+        }
+    }
+}
