@@ -215,7 +215,7 @@ fn a_tombstone_between_runs_is_passed_in_its_place() {
     pair.cut();
     pair.store(LANE, 2);
     pair.store(LANE, 3);
-    pair.expire(LANE);
+    pair.expire(LANE, 3);
     pair.store(LANE, 1);
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 6]);
@@ -230,7 +230,7 @@ fn a_tombstone_for_packets_that_were_half_handled_covers_the_rest() {
     pair.stumble_handler(LANE);
     pair.store(LANE, 4);
     pair.run_dry();
-    pair.expire(LANE);
+    pair.expire(LANE, 2);
     pair.store(LANE, 1);
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 5]);

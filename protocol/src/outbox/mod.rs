@@ -38,6 +38,8 @@ struct Sending {
     was_paused: bool,
     queued: bool,
     acked_through: Number,
+    /// The drop of everything up to here is durable.
+    dropped_through: Number,
     sent_through: Number,
     /// The highest number that this connection has sent or heard to be final: an ack beyond it is
     /// none.
@@ -45,6 +47,15 @@ struct Sending {
     stored_through: Number,
     window: Window,
     in_flight: VecDeque<(Number, u64)>,
+    retiring: Retiring,
+}
+
+/// How far the end of a lane has come (R6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Retiring {
+    No,
+    Wanted,
+    Said,
 }
 
 /// The sender's side of all lanes.
@@ -71,11 +82,13 @@ impl Outbox {
             was_paused: false,
             queued: false,
             acked_through,
+            dropped_through: acked_through,
             sent_through: acked_through,
             ackable_through: acked_through,
             stored_through: acked_through,
             window: Window::default(),
             in_flight: VecDeque::new(),
+            retiring: Retiring::No,
         };
         let sending = self.lanes.entry(lane).or_insert_with(fresh);
         sending.stored_through = sending.stored_through.max(through);
@@ -101,6 +114,7 @@ impl Outbox {
         self.ready.clear();
         self.resume.clear();
         self.proofs.clear();
+        self.lanes.retain(|_, sending| sending.retiring != Retiring::Said);
         for sending in self.lanes.values_mut() {
             sending.phase = Phase::Closed;
             sending.was_paused = false;
@@ -126,7 +140,11 @@ impl Outbox {
             return Err(Violation::CursorBehind { lane, first: sending.acked_through, cursor });
         }
         if chain.is_none() && cursor == sending.acked_through {
-            // The ledger knows no history, and begins with what this client still holds.
+            // The ledger knows no history, and begins with what this client still holds. What it
+            // counts as skipped begins anew, too: the store must not go by what an older ledger said.
+            if cursor > Number::NONE {
+                self.drops.push_back((lane, cursor, skipped));
+            }
             self.open(lane, cursor, window_bytes, skipped);
         } else {
             sending.phase = Phase::Proving { cursor, window_bytes, skipped };
@@ -220,6 +238,40 @@ impl Outbox {
         let flying: u64 = sending.in_flight.drain(..).map(|(_, bytes)| bytes).sum();
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flying);
         self.resume.insert((until, lane));
+    }
+
+    /// The drop of everything in `lane` up to `through` is durable.
+    pub fn dropped(&mut self, lane: Lane, through: Number) {
+        if let Some(sending) = self.lanes.get_mut(&lane) {
+            sending.dropped_through = sending.dropped_through.max(through);
+        }
+    }
+
+    /// The lane will never get another packet, and the store has noted that. It is retired once all of
+    /// it is acknowledged and that drop is durable: a client that comes back with packets of a retired
+    /// lane would have them handled twice.
+    pub fn retire(&mut self, lane: Lane) {
+        if let Some(sending) = self.lanes.get_mut(&lane)
+            && sending.retiring == Retiring::No
+        {
+            sending.retiring = Retiring::Wanted;
+        }
+    }
+
+    /// The next lane to say `retire` for; said, the store may forget the lane. One that is lost on its
+    /// way costs the ledger a row.
+    pub fn poll_retire(&mut self) -> Option<Lane> {
+        // An answer that is still to come would find the lane unknown to the ledger.
+        let asking = |phase| matches!(phase, Phase::Opening | Phase::Proving { .. });
+        let ends = |sending: &Sending| {
+            sending.retiring == Retiring::Wanted
+                && sending.dropped_through == sending.stored_through
+                && !asking(sending.phase)
+        };
+        let mut ending = self.lanes.iter_mut().filter(|(_, sending)| ends(sending));
+        let (lane, sending) = ending.next().filter(|_| self.connected)?;
+        sending.retiring = Retiring::Said;
+        Some(*lane)
     }
 
     /// The next thing to do, if any.
