@@ -86,8 +86,8 @@ impl Ledger {
             (found.at, found.chain) = (before, None);
         }
         let found = *found;
-        let dead = self.dead.range((key, first)..=(key, found.at.max(before)));
-        Some((found, dead.map(|(_, number)| *number).collect()))
+        let dead = self.dead.range((key, before)..=(key, found.at)).map(|(_, number)| *number);
+        Some((found, dead.filter(|number| *number >= first).collect()))
     }
 
     /// Moves a cursor, if it is still where the attempt began and no later opening is on record.

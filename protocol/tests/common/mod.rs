@@ -58,6 +58,8 @@ pub(crate) struct Options {
     /// How long a lane waits in which a run was refused.
     pub(crate) refused_run_pause: Millis,
     pub(crate) exactly_once: bool,
+    /// Whether dead links are found by their silence; otherwise time plays no role there.
+    pub(crate) has_heartbeat: bool,
     /// Whether everything that was sent and every effect is taken down.
     pub(crate) keeps_log: bool,
 }
@@ -72,6 +74,7 @@ impl Default for Options {
             retry_after_ms: 1_000,
             refused_run_pause: Millis(300_000),
             exactly_once: true,
+            has_heartbeat: false,
             keeps_log: true,
         }
     }

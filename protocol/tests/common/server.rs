@@ -136,6 +136,11 @@ impl Server {
         self.sessions.iter().filter(|(_, session)| !session.closing).map(|(id, _)| *id)
     }
 
+    /// The opening that a session belongs to, while it lives.
+    pub(crate) fn fence(&self, id: SessionId) -> Option<Fence> {
+        self.sessions.get(&id).map(|session| session.fence)
+    }
+
     /// The jobs that can go on now.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = usize> {
         let can = |job: &Job| match job {
