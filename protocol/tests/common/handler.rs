@@ -83,6 +83,11 @@ impl Handler {
         };
     }
 
+    /// The lanes that it does not treat well.
+    pub(crate) fn unwell(&self) -> impl Iterator<Item = Lane> {
+        self.moods.keys().copied()
+    }
+
     pub(crate) fn be_well(&mut self) {
         self.moods.clear();
     }

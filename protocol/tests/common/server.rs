@@ -115,6 +115,7 @@ impl Server {
                     self.give_back(LaneKey { spool: fence.spool, lane }, id);
                 }
                 Frame::Control(Control::Ping(number)) => answers.push(Control::Pong(number)),
+                Frame::Control(Control::Pong(_)) => {}
                 Frame::Control(other) => panic!("expected what a client says, found {other:?}"),
             }
         }

@@ -12,6 +12,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod exhaustive;
 mod link;
 mod machine;
 mod random;

@@ -59,6 +59,7 @@ fn options(random: &mut Random) -> Options {
 
 /// Lives through one seed: `actions` of faults and work, then work alone until everything has drained.
 pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
+    let is_told = std::env::var_os("SIM_TELL").is_some();
     let mut random = Random::new(seed);
     let options = options(&mut random);
     let (machines, slots) = (1 + random.index(3), 1 + random.index(3));
@@ -69,6 +70,9 @@ pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
     let length = 50 + random.below(250);
     let mut make = |world: &mut World, action: Action, outcome: &mut Outcome| {
         outcome.actions += 1;
+        if is_told {
+            println!("{} {action:?}", world.now.0);
+        }
         world.apply(action);
         if is_traced {
             (action, &*world).hash(&mut trace);
@@ -100,7 +104,7 @@ pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
         let action = if work.is_empty() {
             let due = world.deadline();
             let due = due.unwrap_or_else(|| panic!("nothing will ever happen: {world:#?}"));
-            Action::Wait(Millis(due.since(world.now).0))
+            Action::Wait(due.since(world.now))
         } else {
             work[random.index(work.len())]
         };
@@ -155,13 +159,13 @@ fn happening(world: &World, random: &mut Random, faults: &mut Faults) -> Option<
         15 if known(faults, 1, 2) => Action::FailLedger(is),
         16 if known(faults, 1, 2) => Action::CrashClient(machine),
         17 if known(faults, 1, 2) => Action::CrashServer,
-        18 if known(faults, 1, 3) => match random.below(5) {
+        18 if known(faults, 2, 3) => match random.below(5) {
             0 | 1 => Action::Backup(machine),
             2 | 3 => Action::Restore(machine),
             _ if world.machines.len() < 4 => Action::Clone(machine),
             _ => return None,
         },
-        19 if known(faults, 1, 3) => match random.below(5) {
+        19 if known(faults, 2, 3) => match random.below(5) {
             0 | 1 => Action::BackupLedger,
             2 | 3 => Action::RestoreLedger,
             _ => Action::LoseLedger,

@@ -301,9 +301,9 @@ impl World {
     }
 
     fn to_server(&mut self, id: u64, count: usize) {
-        let now = self.now;
+        let heard = if self.options.has_heartbeat { self.now } else { Millis(0) };
         let Some(link) = self.link(id).filter(|link| link.server_is_there) else { return };
-        link.server_beat.heard(now);
+        link.server_beat.heard(heard);
         let count = count.min(link.to_server.len());
         let frames: Vec<Frame> = link.to_server.drain(..count).map(|body| decoded(&body)).collect();
         let mut rest = VecDeque::from(frames);
@@ -339,8 +339,9 @@ impl World {
 
     fn to_client(&mut self, id: u64, count: usize) {
         let now = self.now;
+        let heard = if self.options.has_heartbeat { self.now } else { Millis(0) };
         let Some(link) = self.link(id).filter(|link| link.client_is_there) else { return };
-        link.client_beat.heard(now);
+        link.client_beat.heard(heard);
         let at = link.machine;
         let count = count.min(link.to_client.len());
         let bodies: Vec<_> = link.to_client.drain(..count).collect();
@@ -377,7 +378,8 @@ impl World {
         let machine = &mut self.machines[at];
         let Spool { id: spool, opened, nonce, .. } = machine.client.spool;
         (machine.link, machine.welcomed) = (Some(id), false);
-        let mut link = Link::new(id, at, self.now);
+        let start = if self.options.has_heartbeat { self.now } else { Millis(0) };
+        let mut link = Link::new(id, at, start);
         link.send_up([Frame::Control(hello(spool, opened, nonce))]);
         self.links.push(link);
     }
@@ -433,13 +435,20 @@ impl World {
         self.act(at);
     }
 
-    /// R3: what is dropped has come to its end.
+    /// R3: what is dropped has come to its end; a copy of the spool may have declared it gone.
     fn check_dropped(&self, serials: &[u64]) {
-        let handler = &self.server.handler;
         for serial in serials {
-            let ended = handler.handled.contains(serial) || handler.dead.contains(serial);
-            assert!(ended, "packet {serial} was dropped, and nobody has handled it");
+            assert!(
+                self.has_ended(*serial),
+                "packet {serial} was dropped, and nobody has handled it"
+            );
         }
+    }
+
+    fn has_ended(&self, serial: u64) -> bool {
+        let handler = &self.server.handler;
+        let known = [&handler.handled, &handler.dead, &self.declared];
+        known.iter().any(|known| known.contains(&serial))
     }
 
     fn act(&mut self, at: usize) {
@@ -577,11 +586,8 @@ impl World {
     /// What must hold when everything has drained.
     pub(crate) fn check_drained(&self) {
         assert!(self.is_drained(), "not drained");
-        let handler = &self.server.handler;
         for serial in &self.accepted {
-            let ended = handler.handled.contains(serial)
-                || handler.dead.contains(serial)
-                || self.declared.contains(serial);
+            let ended = self.has_ended(*serial);
             assert!(ended, "packet {serial} was neither handled nor declared");
         }
         for machine in self.machines.iter().filter(|machine| !machine.counts_differ) {
