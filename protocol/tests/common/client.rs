@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{OpenLane, Pause, RefuseRun, SKIP_BYTES};
+use paquebot_protocol::frame::{Ack, OpenLane, Pause, RefuseRun, SKIP_BYTES};
 use paquebot_protocol::outbox::{Order, Outbox};
 use paquebot_protocol::{Chain, Control, Frame, Held, Lane, Millis, Number, SpoolId};
 
@@ -62,6 +62,8 @@ pub(crate) struct Client {
     /// What was read ahead, as it stood in the spool then.
     shelf: BTreeMap<Lane, VecDeque<Item>>,
     in_flight: BTreeMap<Lane, VecDeque<(Number, u64)>>,
+    /// The highest number that may be acknowledged on this connection.
+    ackable: BTreeMap<Lane, Number>,
     /// The packets that the server called dead and no drop has passed.
     dead: BTreeMap<Lane, BTreeSet<Number>>,
 }
@@ -86,6 +88,7 @@ impl Client {
             opened: BTreeMap::new(),
             shelf: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            ackable: BTreeMap::new(),
             dead: BTreeMap::new(),
         }
     }
@@ -109,6 +112,15 @@ impl Client {
         self.opened.clear();
         self.shelf.clear();
         self.in_flight.clear();
+        self.ackable.clear();
+    }
+
+    /// A server, or a mix-up of connections, acknowledges what was never sent on this one.
+    pub(crate) fn hear_false_ack(&mut self, lane: Lane) {
+        let Some(acked) = self.outbox.acked_through(lane) else { return };
+        let most = self.ackable.get(&lane).copied().unwrap_or_default().max(acked);
+        let ack = Ack { lane, through: most.next(), skipped: 0 };
+        assert!(self.outbox.acked(&ack).is_err(), "{ack:?} is believed, {most} was sent");
     }
 
     /// Takes in a frame of an honest server, which is never a violation.
@@ -117,6 +129,7 @@ impl Client {
             Control::LaneOpened(answers) => {
                 for answer in answers {
                     self.dead.entry(answer.lane).or_default().extend(&answer.dead);
+                    self.may_ack(answer.lane, answer.cursor);
                     self.outbox.lane_opened(&answer).expect("an honest lane_opened");
                 }
             }
@@ -138,6 +151,11 @@ impl Client {
             }
             other => panic!("expected what a server says, found {other:?}"),
         }
+    }
+
+    fn may_ack(&mut self, lane: Lane, through: Number) {
+        let most = self.ackable.entry(lane).or_default();
+        *most = (*most).max(through);
     }
 
     fn pause(&mut self, lane: Lane, generation: u32, until: Millis) {
@@ -226,6 +244,7 @@ impl Client {
             self.sent.push(Sent { lane, generation, first: from, through, skipped });
         }
         wire.push_back(frame);
+        self.may_ack(lane, through);
         self.outbox.sent(lane, through, bytes);
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use paquebot_protocol::frame::{
     Dead, LaneOpened, Pause, RefuseRun, RefuseRunCode, Refused, RefusedCode, SKIP_BYTES, Skip,
 };
-use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order};
+use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order, Violation};
 use paquebot_protocol::lease::{Leases, SessionId};
 use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run};
 
@@ -84,13 +84,17 @@ impl Server {
         self.leases = Leases::default();
     }
 
-    /// Takes frames of an honest client in, which are never a violation; gives the answers.
-    pub(crate) fn hear(&mut self, id: SessionId, frames: Vec<Frame>) -> Vec<Control> {
+    /// Takes frames of a client in; gives the answers, or what an honest client never says.
+    pub(crate) fn hear(
+        &mut self,
+        id: SessionId,
+        frames: Vec<Frame>,
+    ) -> Result<Vec<Control>, Violation> {
         let mut answers = Vec::new();
         for frame in frames {
             let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.closing)
             else {
-                return answers;
+                return Ok(answers);
             };
             match frame {
                 Frame::Run { lane, generation, run } => {
@@ -98,18 +102,18 @@ impl Server {
                     if damaged {
                         answers.push(session.refuse_run(lane, generation, &run));
                     } else {
-                        session.hear_run(lane, generation, run);
+                        session.hear_run(lane, generation, run)?;
                     }
                 }
                 Frame::Control(Control::OpenLane(lanes)) => {
                     for open in lanes {
                         session.queues.remove(&open.lane);
-                        session.inbox.open_lane(&open).expect("an honest open_lane");
+                        session.inbox.open_lane(&open)?;
                     }
                 }
-                Frame::Control(Control::Skip(skip)) => session.hear_skip(&skip),
+                Frame::Control(Control::Skip(skip)) => session.hear_skip(&skip)?,
                 Frame::Control(Control::Retire(lane)) => {
-                    session.inbox.retire(lane).expect("an honest retire");
+                    session.inbox.retire(lane)?;
                     let fence = session.fence;
                     self.ledger.retire(fence, lane);
                     self.give_back(LaneKey { spool: fence.spool, lane }, id);
@@ -119,7 +123,7 @@ impl Server {
                 Frame::Control(other) => panic!("expected what a client says, found {other:?}"),
             }
         }
-        self.act(id, answers)
+        Ok(self.act(id, answers))
     }
 
     /// The socket of a session is found dead, or a newer session took over.
@@ -358,25 +362,26 @@ impl Session {
         Control::RefuseRun(RefuseRun { lane, generation, first, through, code })
     }
 
-    fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) {
+    fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) -> Result<(), Violation> {
         let chain_after = run.verify().expect("an undamaged run");
         let (first, through, bytes) = (run.first(), run.last(), run.encoded().len() as u64);
         let arrival = Arrival { first, through, chain_after, bytes, skipped: false };
         let chain_at = |number| run.chain_at(number);
         let taken = self.inbox.arrived(lane, generation, arrival, chain_at);
-        let run = match taken.expect("an honest run") {
+        let run = match taken? {
             Admission::Taken => Some(run),
             Admission::TakenAfter(number) => run.part(number.next(), through),
             Admission::Ignored => None,
         };
         self.queues.entry(lane).or_default().extend(run);
+        Ok(())
     }
 
-    fn hear_skip(&mut self, skip: &Skip) {
+    fn hear_skip(&mut self, skip: &Skip) -> Result<(), Violation> {
         let (first, through, chain_after) = (skip.first, skip.through, skip.chain_after);
         let arrival = Arrival { first, through, chain_after, bytes: SKIP_BYTES, skipped: true };
         let chain_at = |number| (number == first.before()).then_some(skip.chain).flatten();
         let taken = self.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
-        taken.expect("an honest skip");
+        taken.map(|_| ())
     }
 }

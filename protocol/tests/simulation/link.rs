@@ -17,6 +17,8 @@ pub(crate) struct Link {
     pub(crate) to_server: VecDeque<Bytes>,
     pub(crate) to_client: VecDeque<Bytes>,
     pub(crate) is_stalled: bool,
+    /// What the client said is not what arrives.
+    pub(crate) is_tampered_with: bool,
     pub(crate) client_is_there: bool,
     pub(crate) server_is_there: bool,
     pub(crate) client_beat: Heartbeat,
@@ -33,6 +35,7 @@ impl Link {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
             is_stalled: false,
+            is_tampered_with: false,
             client_is_there: true,
             server_is_there: true,
             client_beat: beat(10_000, 30_000),

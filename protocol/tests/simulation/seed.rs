@@ -132,7 +132,7 @@ fn happening(world: &World, random: &mut Random, faults: &mut Faults) -> Option<
         let poison = faults.happens(0, 1, 8);
         return Some(Action::Store { machine, slot, count, poison });
     }
-    let kind = random.below(20);
+    let kind = random.below(23);
     let is = faults.random.happens(1, 2);
     let known = |faults: &mut Faults, once, of| faults.happens(kind, once, of);
     let action = match kind {
@@ -165,6 +165,12 @@ fn happening(world: &World, random: &mut Random, faults: &mut Faults) -> Option<
             _ if world.machines.len() < 4 => Action::Clone(machine),
             _ => return None,
         },
+        20 if known(faults, 1, 2) => match random.below(2) {
+            0 => Action::Lose(link?),
+            _ => Action::Swap(link?),
+        },
+        21 if known(faults, 1, 2) => Action::Double(link?),
+        22 if known(faults, 1, 2) => Action::FalseAck(machine, slot),
         19 if known(faults, 2, 3) => match random.below(5) {
             0 | 1 => Action::BackupLedger,
             2 | 3 => Action::RestoreLedger,

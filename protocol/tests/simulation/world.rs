@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use paquebot_protocol::frame::{Hello, Limits, Refused, RefusedCode, SkipReason, VERSION, Welcome};
 use paquebot_protocol::heartbeat::Beat;
 use paquebot_protocol::lease::SessionId;
@@ -54,6 +55,12 @@ pub(crate) enum Action {
     Reset(u64),
     Stall(u64),
     Corrupt(u64),
+    /// A frame is lost, comes twice, or changes places with the next, as if the client's shell erred.
+    Lose(u64),
+    Double(u64),
+    Swap(u64),
+    /// The server acknowledges what it was never sent.
+    FalseAck(usize, usize),
     FillSocket(usize, bool),
     FillDisk(usize, bool),
     FailCommit(usize),
@@ -238,6 +245,22 @@ impl World {
                     link.corrupt();
                 }
             }
+            Action::Lose(link) => self.tamper(link, |frames| _ = frames.pop_front()),
+            Action::Double(link) => self.tamper(link, |frames| {
+                let first = frames.front().cloned();
+                first.into_iter().for_each(|frame| frames.push_front(frame));
+            }),
+            Action::Swap(link) => self.tamper(link, |frames| {
+                if frames.len() > 1 {
+                    frames.swap(0, 1);
+                }
+            }),
+            Action::FalseAck(at, slot) => {
+                if let Some(lane) = self.machines[at].lane(slot) {
+                    self.machines[at].client.hear_false_ack(lane);
+                    self.lose(at);
+                }
+            }
             Action::FillSocket(at, is_full) => {
                 self.machines[at].is_full = is_full;
                 self.act(at);
@@ -272,6 +295,11 @@ impl World {
     pub(crate) fn heal(&mut self) {
         self.server.handler.be_well();
         self.server.ledger_fails = false;
+        // TCP loses no frames; who lost some waits for answers that never come.
+        let tampered = self.links.iter().filter(|link| link.is_tampered_with);
+        for id in tampered.map(|link| link.id).collect::<Vec<_>>() {
+            self.apply(Action::Reset(id));
+        }
         for at in 0..self.machines.len() {
             let machine = &mut self.machines[at];
             (machine.is_full, machine.disk_is_full, machine.commit_fails) = (false, false, false);
@@ -313,8 +341,22 @@ impl World {
             self.welcome(id, &hello);
         }
         if let Some(session) = self.link(id).and_then(|link| link.session) {
-            let answers = self.server.hear(session, rest.into());
-            self.say(session, answers);
+            match self.server.hear(session, rest.into()) {
+                Ok(answers) => self.say(session, answers),
+                Err(violation) => {
+                    let is_honest = self.link(id).is_some_and(|link| !link.is_tampered_with);
+                    assert!(!is_honest, "an honest client, and {violation:?}");
+                    self.server_leaves(id);
+                }
+            }
+        }
+    }
+
+    /// Only what comes after the welcome: before it there is nothing to lose.
+    fn tamper(&mut self, id: u64, change: impl FnOnce(&mut VecDeque<Bytes>)) {
+        if let Some(link) = self.link(id).filter(|link| link.session.is_some()) {
+            link.is_tampered_with = true;
+            change(&mut link.to_server);
         }
     }
 
@@ -523,7 +565,6 @@ impl World {
 
     fn restore(&mut self, at: usize) {
         let Some(copy) = self.machines[at].backup.clone() else { return };
-        self.may_repeat(at);
         let pending = |machine: &Machine| -> BTreeSet<u64> {
             let lanes = machine.client.spool.lanes.values();
             lanes.flat_map(|lane| lane.pending().map(|(_, serial)| serial)).collect()
@@ -531,14 +572,12 @@ impl World {
         let before = pending(&self.machines[at]);
         (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
         self.start(at, copy);
-        self.may_repeat(at);
         let held: BTreeSet<u64> = self.machines.iter().flat_map(pending).collect();
         self.accepted.retain(|serial| !before.contains(serial) || held.contains(serial));
     }
 
     fn clone_machine(&mut self, at: usize) {
         (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
-        self.may_repeat(at);
         let copy = self.machines[at].copy();
         self.machines.push(self.machines[at].clone());
         let last = self.machines.len() - 1;
