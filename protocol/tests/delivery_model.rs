@@ -5,7 +5,8 @@
 
 mod common;
 
-use common::{Options, Pair, seeds_in};
+use common::options::seeds_in;
+use common::{Options, Pair};
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Lane, Millis, Number};
 use proptest::collection::vec;

@@ -9,6 +9,7 @@
 //! closes every lane.
 
 mod order;
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,45 +19,9 @@ use crate::id::{Lane, Number};
 use crate::time::Millis;
 use crate::window::Window;
 
+use sending::{Phase, Retiring, Sending};
+
 pub use order::{Order, Violation};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    Closed,
-    Opening,
-    Proving { cursor: Number, window_bytes: u64, skipped: u64 },
-    Open,
-    Loading,
-    Paused,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Sending {
-    phase: Phase,
-    generation: u32,
-    /// Whether the lane was paused when it was last open.
-    was_paused: bool,
-    queued: bool,
-    acked_through: Number,
-    /// The drop of everything up to here is durable.
-    dropped_through: Number,
-    sent_through: Number,
-    /// The highest number that this connection has sent or heard to be final: an ack beyond it is
-    /// none.
-    ackable_through: Number,
-    stored_through: Number,
-    window: Window,
-    in_flight: VecDeque<(Number, u64)>,
-    retiring: Retiring,
-}
-
-/// How far the end of a lane has come (R6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Retiring {
-    No,
-    Wanted,
-    Said,
-}
 
 /// The sender's side of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -76,20 +41,7 @@ impl Outbox {
     /// Packets of `lane` up to `through` are durable; `acked_through` matters only when the lane is
     /// new to the outbox.
     pub fn stored(&mut self, lane: Lane, acked_through: Number, through: Number) {
-        let fresh = || Sending {
-            phase: Phase::Closed,
-            generation: 0,
-            was_paused: false,
-            queued: false,
-            acked_through,
-            dropped_through: acked_through,
-            sent_through: acked_through,
-            ackable_through: acked_through,
-            stored_through: acked_through,
-            window: Window::default(),
-            in_flight: VecDeque::new(),
-            retiring: Retiring::No,
-        };
+        let fresh = || Sending::new(acked_through);
         let sending = self.lanes.entry(lane).or_insert_with(fresh);
         sending.stored_through = sending.stored_through.max(through);
         self.wake(lane);

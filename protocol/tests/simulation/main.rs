@@ -10,13 +10,16 @@
     reason = "a rig that panics fails its test"
 )]
 
+mod checks;
 #[path = "../common/mod.rs"]
 mod common;
 mod exhaustive;
 mod link;
 mod machine;
+mod network;
 mod random;
 mod seed;
+mod stores;
 mod world;
 
 use std::num::NonZero;

@@ -2,20 +2,17 @@
 //! next is an [`Action`], which a seed or the model checker chooses; after each one the invariants
 //! are checked.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use paquebot_protocol::frame::{Hello, Limits, Refused, RefusedCode, SkipReason, VERSION, Welcome};
-use paquebot_protocol::heartbeat::Beat;
-use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{Control, Frame, Lane, LaneKey, LedgerId, Millis, Number, SpoolId};
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Lane, Millis, Number};
 
 use crate::common::Options;
 use crate::common::handler::Mood;
-use crate::common::ledger::{Fence, Ledger, data_of};
+use crate::common::ledger::{Ledger, data_of};
 use crate::common::server::Server;
 use crate::common::spool::Spool;
-use crate::link::{Link, decoded};
+use crate::link::Link;
 use crate::machine::Machine;
 
 /// Something that happens. The first group is work that goes on by itself, the second what people and
@@ -81,17 +78,17 @@ pub(crate) struct World {
     pub(crate) machines: Vec<Machine>,
     pub(crate) server: Server,
     pub(crate) links: Vec<Link>,
-    ledger_id: u8,
-    ledger_backup: Option<Ledger>,
-    options: Options,
-    links_ever: u64,
-    serials: u64,
-    nonces: u64,
-    spools: u8,
+    pub(super) ledger_id: u8,
+    pub(super) ledger_backup: Option<Ledger>,
+    pub(super) options: Options,
+    pub(super) links_ever: u64,
+    pub(super) serials: u64,
+    pub(super) nonces: u64,
+    pub(super) spools: u8,
     /// Every packet that some client said was stored, but for those that a restored spool lost.
-    accepted: BTreeSet<u64>,
+    pub(super) accepted: BTreeSet<u64>,
     /// The packets that a tombstone stands for somewhere.
-    declared: BTreeSet<u64>,
+    pub(super) declared: BTreeSet<u64>,
     /// How often a client took a new name because the ledger stood within a tombstone.
     pub(crate) doubts_within_tombstones: u64,
 }
@@ -168,8 +165,8 @@ impl World {
     /// Does it, if it can be done, and checks what must hold always.
     pub(crate) fn apply(&mut self, action: Action) {
         match action {
-            Action::ToServer(link, count) => self.to_server(link, count),
-            Action::ToClient(link, count) => self.to_client(link, count),
+            Action::ToServer(link, count) => self.arrive_up(link, count),
+            Action::ToClient(link, count) => self.arrive_down(link, count),
             Action::Part(link) => {
                 let now = self.now;
                 if let Some(link) = self.link(link).filter(|link| !link.is_stalled) {
@@ -311,360 +308,4 @@ impl World {
     pub(crate) fn is_drained(&self) -> bool {
         self.machines.iter().all(Machine::is_drained)
     }
-
-    fn link(&mut self, id: u64) -> Option<&mut Link> {
-        self.links.iter_mut().find(|link| link.id == id)
-    }
-
-    /// A newer session of the same spool is there, or a later opening of it is on record.
-    fn is_superseded(&self, link: &Link) -> bool {
-        let Some((session, fence)) =
-            link.session.and_then(|id| self.server.fence(id).map(|fence| (id, fence)))
-        else {
-            return false;
-        };
-        let mut newer =
-            self.links.iter().filter_map(|link| link.session).filter(|id| *id > session);
-        newer.any(|id| self.server.fence(id).is_some_and(|other| other.spool == fence.spool))
-    }
-
-    fn to_server(&mut self, id: u64, count: usize) {
-        let heard = if self.options.has_heartbeat { self.now } else { Millis(0) };
-        let Some(link) = self.link(id).filter(|link| link.server_is_there) else { return };
-        link.server_beat.heard(heard);
-        let count = count.min(link.to_server.len());
-        let frames: Vec<Frame> = link.to_server.drain(..count).map(|body| decoded(&body)).collect();
-        let mut rest = VecDeque::from(frames);
-        if let Some(Frame::Control(Control::Hello(_))) = rest.front()
-            && let Some(Frame::Control(Control::Hello(hello))) = rest.pop_front()
-        {
-            self.welcome(id, &hello);
-        }
-        if let Some(session) = self.link(id).and_then(|link| link.session) {
-            match self.server.hear(session, rest.into()) {
-                Ok(answers) => self.say(session, answers),
-                Err(violation) => {
-                    let is_honest = self.link(id).is_some_and(|link| !link.is_tampered_with);
-                    assert!(!is_honest, "an honest client, and {violation:?}");
-                    self.server_leaves(id);
-                }
-            }
-        }
-    }
-
-    /// Only what comes after the welcome: before it there is nothing to lose.
-    fn tamper(&mut self, id: u64, change: impl FnOnce(&mut VecDeque<Bytes>)) {
-        if let Some(link) = self.link(id).filter(|link| link.session.is_some()) {
-            link.is_tampered_with = true;
-            change(&mut link.to_server);
-        }
-    }
-
-    fn welcome(&mut self, id: u64, hello: &Hello) {
-        let fence = Fence { spool: hello.spool, opened: hello.opened, nonce: hello.nonce };
-        let session = self.server.welcome(fence);
-        let ledger = LedgerId([self.ledger_id; 16]);
-        let Some(link) = self.link(id) else { return };
-        link.session = session;
-        let answer = if session.is_some() {
-            welcome(ledger)
-        } else {
-            let (code, message) = (RefusedCode::Rekey, "another opening is on record".to_owned());
-            let retry_after_ms = None;
-            Control::Refused(Refused { code, message, retry_after_ms })
-        };
-        link.send_down([Frame::Control(answer)]);
-        if session.is_none() {
-            link.server_is_there = false;
-        }
-    }
-
-    fn to_client(&mut self, id: u64, count: usize) {
-        let now = self.now;
-        let heard = if self.options.has_heartbeat { self.now } else { Millis(0) };
-        let Some(link) = self.link(id).filter(|link| link.client_is_there) else { return };
-        link.client_beat.heard(heard);
-        let at = link.machine;
-        let count = count.min(link.to_client.len());
-        let bodies: Vec<_> = link.to_client.drain(..count).collect();
-        for body in bodies {
-            if self.machines[at].link != Some(id) {
-                return;
-            }
-            let Frame::Control(control) = decoded(&body) else { panic!("a run from the server") };
-            match control {
-                Control::Welcome(_) => {
-                    let machine = &mut self.machines[at];
-                    (machine.welcomed, machine.is_full) = (true, false);
-                    machine.backoff.reset();
-                    machine.client.outbox.connected(self.options.budget_bytes);
-                }
-                Control::Refused(refused) if refused.code == RefusedCode::Rekey => {
-                    self.rekey(at, false);
-                }
-                Control::Refused(_) => self.lose(at),
-                Control::Ping(number) => {
-                    let pong = Frame::Control(Control::Pong(number));
-                    self.link(id).into_iter().for_each(|link| link.send_up([pong.clone()]));
-                }
-                Control::Pong(_) => {}
-                other => self.machines[at].client.hear(other, now),
-            }
-        }
-        self.act(at);
-    }
-
-    fn dial(&mut self, at: usize) {
-        self.links_ever += 1;
-        let id = self.links_ever;
-        let machine = &mut self.machines[at];
-        let Spool { id: spool, opened, nonce, .. } = machine.client.spool;
-        (machine.link, machine.welcomed) = (Some(id), false);
-        let start = if self.options.has_heartbeat { self.now } else { Millis(0) };
-        let mut link = Link::new(id, at, start);
-        link.send_up([Frame::Control(hello(spool, opened, nonce))]);
-        self.links.push(link);
-    }
-
-    /// The client gives its link up, and dials again later.
-    fn lose(&mut self, at: usize) {
-        let machine = &mut self.machines[at];
-        let id = machine.link.take();
-        machine.client.disconnected();
-        // Without heartbeats nothing depends on when exactly something happens.
-        if self.options.has_heartbeat {
-            self.nonces += 1;
-            machine.dial_at = self.now.after(machine.backoff.next(self.nonces.wrapping_mul(7919)));
-        }
-        if let Some(link) = id.and_then(|id| self.link(id)) {
-            link.client_is_there = false;
-            link.to_client.clear();
-        }
-        self.act(at);
-    }
-
-    fn server_leaves(&mut self, id: u64) {
-        let Some(link) = self.link(id) else { return };
-        link.server_is_there = false;
-        link.to_server.clear();
-        if let Some(session) = link.session {
-            self.server.close(session);
-        }
-    }
-
-    fn rekey(&mut self, at: usize, within_tombstone: bool) {
-        let machine = &mut self.machines[at];
-        assert!(machine.may_rekey || within_tombstone, "one history was taken for two");
-        self.spools += 1;
-        let dropped = machine.client.rekey(SpoolId([self.spools; 16]));
-        self.check_dropped(&dropped);
-        self.machines[at].counts_differ = true;
-        self.may_repeat(at);
-        self.lose(at);
-    }
-
-    /// Everything that this client holds may be handled a second time.
-    fn may_repeat(&mut self, at: usize) {
-        let lanes = self.machines[at].client.spool.lanes.values();
-        let serials = lanes.flat_map(|lane| lane.pending().map(|(_, serial)| serial));
-        self.server.handler.may_repeat.extend(serials);
-    }
-
-    fn commit(&mut self, at: usize) {
-        let (dropped, accepted) = self.machines[at].commit();
-        self.check_dropped(&dropped);
-        self.accepted.extend(accepted);
-        self.act(at);
-    }
-
-    /// R3: what is dropped has come to its end; a copy of the spool may have declared it gone.
-    fn check_dropped(&self, serials: &[u64]) {
-        for serial in serials {
-            assert!(
-                self.has_ended(*serial),
-                "packet {serial} was dropped, and nobody has handled it"
-            );
-        }
-    }
-
-    fn has_ended(&self, serial: u64) -> bool {
-        let handler = &self.server.handler;
-        let known = [&handler.handled, &handler.dead, &self.declared];
-        known.iter().any(|known| known.contains(&serial))
-    }
-
-    fn act(&mut self, at: usize) {
-        let machine = &mut self.machines[at];
-        let mut wire = VecDeque::new();
-        let connected = machine.link.is_some() && machine.welcomed;
-        let drops = machine.client.act(self.now, connected.then_some(&mut wire), machine.is_full);
-        let (id, spool) = (machine.link, machine.client.spool.id);
-        if let Some(link) = id.and_then(|id| self.link(id)) {
-            link.send_up(wire);
-        }
-        for (lane, through) in drops {
-            let reached = self.server.reached(LaneKey { spool, lane });
-            assert!(through <= reached, "lane {lane}: {through} dropped, {reached} durable");
-        }
-    }
-
-    fn say(&mut self, session: SessionId, answers: Vec<Control>) {
-        let refused = answers.iter().any(|answer| matches!(answer, Control::Refused(_)));
-        let link = self.links.iter_mut().find(|link| link.session == Some(session));
-        if let Some(link) = link.filter(|link| link.server_is_there) {
-            link.send_down(answers.into_iter().map(Frame::Control));
-            if refused {
-                link.server_is_there = false;
-            }
-        }
-    }
-
-    fn wait(&mut self, length: Millis) {
-        self.now = self.now.after(length);
-        let now = self.now;
-        let (mut lost, mut left) = (Vec::new(), Vec::new());
-        for link in self.links.iter_mut().filter(|_| self.options.has_heartbeat) {
-            let beat = link.client_is_there.then(|| link.client_beat.poll(now)).flatten();
-            match beat {
-                Some(Beat::Ping) => link.send_up(ping(link)),
-                Some(Beat::Dead) => lost.push(link.machine),
-                None => {}
-            }
-            let beat = link.server_is_there.then(|| link.server_beat.poll(now)).flatten();
-            match beat {
-                Some(Beat::Ping) if link.session.is_some() => {
-                    link.send_down([Frame::Control(Control::Ping(2))]);
-                }
-                Some(Beat::Dead) => left.push(link.id),
-                _ => {}
-            }
-        }
-        lost.into_iter().for_each(|at| self.lose(at));
-        left.into_iter().for_each(|id| self.server_leaves(id));
-        for at in 0..self.machines.len() {
-            self.act(at);
-        }
-    }
-
-    /// The client's process ends, and comes back with `copy`.
-    fn start(&mut self, at: usize, mut copy: crate::machine::Copy) {
-        self.nonces += 1;
-        copy.spool.open(self.nonces);
-        if let Some(link) = self.machines[at].link.and_then(|id| self.link(id)) {
-            link.client_is_there = false;
-            link.to_client.clear();
-        }
-        let mut machine = Machine::from_copy(copy, self.options);
-        let before = &self.machines[at];
-        machine.client.rekeyed = before.client.rekeyed;
-        machine.backup.clone_from(&before.backup);
-        (machine.may_rekey, machine.counts_differ) = (before.may_rekey, before.counts_differ);
-        (machine.disk_is_full, machine.dial_at) = (before.disk_is_full, self.now);
-        self.machines[at] = machine;
-    }
-
-    fn restore(&mut self, at: usize) {
-        let Some(copy) = self.machines[at].backup.clone() else { return };
-        let pending = |machine: &Machine| -> BTreeSet<u64> {
-            let lanes = machine.client.spool.lanes.values();
-            lanes.flat_map(|lane| lane.pending().map(|(_, serial)| serial)).collect()
-        };
-        let before = pending(&self.machines[at]);
-        (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
-        self.start(at, copy);
-        let held: BTreeSet<u64> = self.machines.iter().flat_map(pending).collect();
-        self.accepted.retain(|serial| !before.contains(serial) || held.contains(serial));
-    }
-
-    fn clone_machine(&mut self, at: usize) {
-        (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
-        let copy = self.machines[at].copy();
-        self.machines.push(self.machines[at].clone());
-        let last = self.machines.len() - 1;
-        self.machines[last].link = None;
-        self.start(last, copy);
-    }
-
-    fn crash_server(&mut self) {
-        self.server.crash();
-        for link in &mut self.links {
-            link.server_is_there = false;
-            link.to_server.clear();
-        }
-    }
-
-    fn replace_ledger(&mut self, ledger: Ledger) {
-        self.crash_server();
-        self.server.ledger = ledger;
-        for at in 0..self.machines.len() {
-            (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
-            self.may_repeat(at);
-        }
-    }
-
-    /// What must hold after each step and is not asserted where it happens.
-    fn check(&self) {
-        self.server.ledger.check();
-        for machine in &self.machines {
-            let spool = &machine.client.spool;
-            for (lane, stored) in &spool.lanes {
-                stored.check(*lane);
-                let acked = machine.client.outbox.acked_through(*lane).unwrap_or_default();
-                assert!(stored.acked_through <= acked, "lane {lane}: dropped before it was acked");
-                assert!(acked <= stored.stored_through, "lane {lane}: acked what does not exist");
-                let row = self.server.ledger.row(LaneKey { spool: spool.id, lane: *lane });
-                let theirs = row.copied().unwrap_or_default();
-                let ours = stored.totals;
-                let known = machine.counts_differ
-                    || (ours.handled <= theirs.handled && ours.dead <= theirs.dead);
-                assert!(known, "lane {lane}: {ours:?}, of which the ledger has {theirs:?}");
-            }
-        }
-    }
-
-    /// What must hold when everything has drained.
-    pub(crate) fn check_drained(&self) {
-        assert!(self.is_drained(), "not drained");
-        for serial in &self.accepted {
-            let ended = self.has_ended(*serial);
-            assert!(ended, "packet {serial} was neither handled nor declared");
-        }
-        for machine in self.machines.iter().filter(|machine| !machine.counts_differ) {
-            let spool = &machine.client.spool;
-            for (lane, stored) in &spool.lanes {
-                let row = self.server.ledger.row(LaneKey { spool: spool.id, lane: *lane });
-                let theirs = row.copied().unwrap_or_default();
-                let ours = stored.totals;
-                let gone: u64 = ours.gone.iter().sum();
-                let ours = (ours.handled, ours.dead, gone);
-                let theirs = (theirs.handled, theirs.dead, theirs.skipped);
-                assert_eq!(ours, theirs, "lane {lane}: handled, dead and skipped on both sides");
-            }
-        }
-    }
-}
-
-fn ping(link: &Link) -> Option<Frame> {
-    // Before its welcome a client says nothing.
-    link.session.map(|_| Frame::Control(Control::Ping(1)))
-}
-
-fn hello(spool: SpoolId, opened: u64, nonce: u64) -> Control {
-    Control::Hello(Hello {
-        version: VERSION,
-        spool,
-        replaces: None,
-        opened,
-        nonce,
-        client: "sim".parse().expect("a client id"),
-        token: None,
-        capabilities: Vec::new(),
-        program: String::new(),
-    })
-}
-
-fn welcome(ledger: LedgerId) -> Control {
-    let limits = Limits { frame_bytes_max: u32::MAX, window_bytes: 0, lanes_max: 0 };
-    let (capabilities, program) = (Vec::new(), String::new());
-    Control::Welcome(Welcome { version: VERSION, ledger, opened: 0, limits, capabilities, program })
 }
