@@ -18,6 +18,7 @@ pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod handler;
 pub(crate) mod ledger;
+pub(crate) mod moves;
 pub(crate) mod options;
 pub(crate) mod packets;
 pub(crate) mod sender;
@@ -27,7 +28,6 @@ pub(crate) mod spool;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number};
 
 use client::Client;
@@ -35,33 +35,9 @@ pub(crate) use options::Options;
 
 use handler::Mood;
 use ledger::{Fence, data_of};
+use moves::{Link, Move};
 use server::Server;
 use spool::Spool;
-
-/// What joins client and server at present.
-#[derive(Debug)]
-struct Link {
-    session: SessionId,
-    to_server: VecDeque<Frame>,
-    to_client: VecDeque<Control>,
-    /// The client's socket takes no packets at present.
-    is_full: bool,
-}
-
-/// One piece of work that may be done next.
-#[derive(Debug, Clone, Copy)]
-enum Move {
-    /// The first frames on their way arrive together.
-    ToServer(usize),
-    ToClient(usize),
-    /// The client's store answers.
-    ClientTask,
-    CommitDrops,
-    /// A look-up or an attempt goes on.
-    ServerJob(usize),
-    /// A session hears that its socket is dead.
-    ServerNotices(SessionId),
-}
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -289,6 +265,12 @@ impl Pair {
         let Client { sent, rekeyed, .. } =
             std::mem::replace(&mut self.client, Client::new(spool, self.options));
         (self.client.sent, self.client.rekeyed) = (sent, rekeyed);
+    }
+
+    /// The choice that lets the server go on, if it can.
+    pub(crate) fn server_job(&self) -> usize {
+        let is_job = |next: &Move| matches!(next, Move::ServerJob(_));
+        self.moves().iter().position(is_job).unwrap_or_default()
     }
 
     fn moves(&self) -> Vec<Move> {
