@@ -269,4 +269,8 @@ fn a_lane_that_retires() {
     Plan::new(1, 1, events).check("retire, failing");
     let events = vec![vec![store(0, 0, 1), store(0, 0, 1), retire], vec![CORRUPT], vec![RESET]];
     Plan::new(1, 1, events).check("retire, corrupt");
+    let backup = Event::This(Action::Backup(0));
+    let restore = Event::This(Action::Restore(0));
+    let events = vec![vec![store(0, 0, 1), backup, retire, restore]];
+    Plan::new(1, 1, events).check("retire, restored spool");
 }
