@@ -250,7 +250,14 @@ impl Inbox {
 
     /// The connection is gone: nothing more is dispatched, and attempts that run are waited for.
     pub fn close(&mut self) {
-        self.orders.clear();
+        // An attempt that was ordered and not begun never ends: waited for, it would hold its lease.
+        for order in std::mem::take(&mut self.orders) {
+            if let Order::Dispatch { lane, .. } | Order::Pass { lane, .. } = order
+                && let Some(receiving) = self.lanes.get_mut(&lane)
+            {
+                receiving.dispatched = None;
+            }
+        }
         for receiving in self.lanes.values_mut() {
             receiving.phase = Phase::Closed;
             receiving.forget_waiting();

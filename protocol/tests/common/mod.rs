@@ -28,7 +28,7 @@ pub(crate) mod spool;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number};
+use paquebot_protocol::{Lane, LaneKey, Millis, Number};
 
 use client::Client;
 pub(crate) use options::Options;
