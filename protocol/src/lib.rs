@@ -15,7 +15,7 @@
 //! | [`frame`], [`codec`] | what is said on the wire |
 //! | [`inbox`], [`lease`] | the receiver's side of every lane |
 //! | [`route`] | which handler takes a packet |
-//! | [`retention`] | which packets have outlived their time |
+//! | [`retention`], [`retirement`] | which packets have outlived their time, and which lanes |
 //! | [`backoff`], [`heartbeat`] | when to try again, and when a peer is dead |
 //! | [`id`], [`target`], [`time`] | the words |
 
@@ -31,6 +31,7 @@ pub mod lease;
 pub mod outbox;
 pub mod packet;
 pub mod retention;
+pub mod retirement;
 pub mod route;
 pub mod run;
 pub mod target;
@@ -42,6 +43,7 @@ pub use chain::{Chain, Held, Origin};
 pub use frame::{Control, Frame};
 pub use id::{ClientId, Lane, LaneKey, LedgerId, Number, PacketId, SpoolId};
 pub use packet::{Meta, Packet};
+pub use retirement::Retired;
 pub use run::Run;
 pub use target::{TargetId, TargetPattern};
 pub use time::Millis;

@@ -53,7 +53,7 @@ pub enum RunError {
 }
 
 /// What a run says of itself before its packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunHead {
     /// Where and when its packets were born.
     pub origin: Origin,
@@ -68,7 +68,7 @@ pub struct RunHead {
 }
 
 /// A run and its encoding. Cheap to clone: the bytes are shared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Run {
     head: RunHead,
     encoded: Bytes,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::seeds_in;
+use common::options::seeds_in;
 use paquebot_protocol::Millis;
 use paquebot_protocol::backoff::Backoff;
 use proptest::prelude::*;

@@ -268,7 +268,7 @@ fn a_tombstone_between_runs_is_passed_in_its_place() {
     pair.cut();
     pair.store(LANE, 2);
     pair.store(LANE, 3);
-    pair.expire(LANE);
+    pair.expire(LANE, 3);
     pair.store(LANE, 1);
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 6]);
@@ -283,7 +283,7 @@ fn a_tombstone_for_packets_that_were_half_handled_covers_the_rest() {
     pair.stumble_handler(LANE);
     pair.store(LANE, 4);
     pair.run_dry();
-    pair.expire(LANE);
+    pair.expire(LANE, 2);
     pair.store(LANE, 1);
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 5]);
@@ -342,4 +342,42 @@ fn with_no_window_at_all_lanes_drain_run_by_run() {
     pair.settle();
     assert_eq!(pair.handled(LANE), [1, 2, 5, 6, 9, 10]);
     assert_eq!(pair.handled(OTHER), [3, 4, 7, 8]);
+}
+
+// The client would take what an older ledger had passed by skips for what the new one passed, and
+// packets that expired for packets that were handled.
+#[test]
+fn a_ledger_that_lost_a_lane_counts_what_it_skips_anew() {
+    let mut pair = pair();
+    pair.cut();
+    pair.store(LANE, 3);
+    pair.expire(LANE, 2);
+    pair.settle();
+    pair.forget_lane(LANE);
+    pair.store(LANE, 3);
+    pair.expire(LANE, 1);
+    pair.settle();
+    let totals = pair.client.spool.lanes[&LANE].totals;
+    assert_eq!((totals.accepted, totals.handled, totals.gone), (6, 3, [3, 0, 0, 0]));
+}
+
+// Half of a run was handled, then its packets expired, then the link broke: within a tombstone the
+// chain is lost, and what stands before it cannot be proved to be the ledger's.
+#[test]
+fn a_cursor_within_a_tombstone_behind_packets_that_are_held_costs_a_new_name() {
+    let mut pair = pair();
+    pair.store(LANE, 2);
+    pair.store(LANE, 4);
+    while pair.cursor(LANE) != Some(Number(2)) {
+        assert!(pair.step(0), "there is always more to do");
+    }
+    pair.stumble_handler(LANE);
+    while pair.cursor(LANE) != Some(Number(4)) {
+        assert!(pair.step(pair.server_job()), "there is always more to do");
+    }
+    pair.cut();
+    pair.expire(LANE, 4);
+    pair.settle();
+    assert_eq!((pair.client.rekeyed, pair.doubts_within_tombstones), (1, 1));
+    assert_eq!(pair.handled(LANE), [1, 2, 3, 4, 1, 2]);
 }

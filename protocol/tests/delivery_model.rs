@@ -5,8 +5,10 @@
 
 mod common;
 
-use common::{Options, Pair, seeds_in};
-use paquebot_protocol::{Lane, Millis};
+use common::options::seeds_in;
+use common::{Options, Pair};
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Lane, Millis, Number};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -28,11 +30,16 @@ enum Verb {
     PutOff(Lane),
     FillSocket(bool),
     Wait(Millis),
-    Expire(Lane),
+    Bury(Lane, u64, u64, SkipReason),
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
     (1_u64..=3).prop_map(Lane)
+}
+
+fn reason() -> impl Strategy<Value = SkipReason> {
+    use SkipReason::{Damaged, Evicted, Expired, Purged};
+    prop_oneof![Just(Expired), Just(Evicted), Just(Purged), Just(Damaged)]
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
@@ -53,7 +60,9 @@ fn verb() -> impl Strategy<Value = Verb> {
         2 => any::<bool>().prop_map(Verb::FillSocket),
         2 => (1_u64..2_000).prop_map(|length| Verb::Wait(Millis(length))),
         1 => Just(Verb::Wait(Millis(1_000_000))),
-        1 => lane().prop_map(Verb::Expire),
+        2 => (lane(), 1_u64..30, 1_u64..8, reason()).prop_map(|(lane, from, count, why)| {
+            Verb::Bury(lane, from, count, why)
+        }),
     ]
 }
 
@@ -93,7 +102,9 @@ fn live_through(pair: &mut Pair, verbs: Vec<Verb>) {
             Verb::PutOff(lane) => pair.put_off(lane),
             Verb::FillSocket(is_full) => pair.fill_socket(is_full),
             Verb::Wait(length) => pair.wait(length),
-            Verb::Expire(lane) => pair.expire(lane),
+            Verb::Bury(lane, from, count, why) => {
+                pair.bury(lane, Number(from), Number(from + count - 1), why);
+            }
         }
     }
 }
@@ -110,9 +121,12 @@ proptest! {
         let mut pair = Pair::new(options);
         live_through(&mut pair, verbs);
         pair.settle();
-        prop_assert_eq!(pair.client.rekeyed, 0, "one history was taken for two");
+        let excused = pair.doubts_within_tombstones;
+        prop_assert_eq!(pair.client.rekeyed, excused, "one history was taken for two");
         prop_assert_eq!(pair.server.ledger.refused, 0, "an attempt began where no cursor was");
-        prop_assert_eq!(pair.server.ledger.elsewhere, 0, "the ledger was behind its own acks");
+        // Under a new name the lanes go on where the client stands.
+        let elsewhere = if excused == 0 { pair.server.ledger.elsewhere } else { 0 };
+        prop_assert_eq!(elsewhere, 0, "the ledger was behind its own acks");
     }
 
     #[test]
@@ -126,6 +140,7 @@ proptest! {
             pair.forget_lane(forgotten);
         }
         pair.settle();
-        prop_assert_eq!(pair.client.rekeyed, 0, "one history was taken for two");
+        let excused = pair.doubts_within_tombstones;
+        prop_assert_eq!(pair.client.rekeyed, excused, "one history was taken for two");
     }
 }

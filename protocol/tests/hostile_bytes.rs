@@ -11,8 +11,8 @@ mod common;
 
 use bytes::{Bytes, BytesMut};
 use common::frames::frame;
+use common::options::seeds_in;
 use common::packets::{OwnedPacket, Start, run};
-use common::seeds_in;
 use paquebot_protocol::codec::{LENGTH_BYTES, decode_frame, encode_frame, split_frame};
 use paquebot_protocol::run::RunError;
 use paquebot_protocol::{Frame, Number, Packet, Run};

@@ -258,6 +258,7 @@ fn a_part_with_an_outcome_gives_its_runs_room_in_the_window_back() {
 fn a_closed_inbox_holds_a_lane_until_all_of_its_attempt_has_ended() {
     let mut receiver = Receiver::open_after(0);
     receiver.run(1, 3).expect("a run");
+    assert_eq!(receiver.orders(), [dispatch(0, 3)]);
     receiver.inbox.close();
     receiver.inbox.settled(LANE, Number(2));
     assert_eq!(receiver.inbox.attempts().collect::<Vec<_>>(), [LANE]);
@@ -333,7 +334,7 @@ fn a_refused_run_of_an_earlier_generation_stops_nothing() {
     let mut receiver = Receiver::new();
     receiver.inbox.open_lane(&opening(LANE, 2, 1)).expect("a first opening");
     receiver.inbox.acquired(LANE, Number(0), None, 0);
-    assert!(receiver.inbox.refuse(LANE, 1));
+    assert!(!receiver.inbox.refuse(LANE, 1));
     assert_eq!(receiver.hear(2, arrival(1, 3)), Ok(Admission::Taken));
 }
 
@@ -377,6 +378,7 @@ fn a_closed_inbox_dispatches_nothing_more_and_knows_what_still_runs() {
     receiver.inbox.acquired(OTHER, Number(0), None, 0);
     receiver.run(1, 3).expect("a run");
     receiver.run(4, 5).expect("a run");
+    receiver.orders();
     receiver.inbox.close();
     assert_eq!(receiver.orders(), []);
     assert_eq!(receiver.inbox.attempts().collect::<Vec<_>>(), [LANE]);

@@ -116,6 +116,22 @@ fn a_closed_inbox_acks_nothing() {
     assert!(!matches!(order, Some(inbox::Order::Ack(_))), "{order:?}");
 }
 
+// Packets and the end of the connection in one delivery: the attempt that had been ordered and was
+// never begun counted as running, so its session kept the lane's lease for ever.
+#[test]
+fn a_closed_inbox_waits_for_no_attempt_that_never_began() {
+    let mut inbox = Inbox::new(2, 1_000, 100);
+    let (lane, generation, first, next) = (LANE, 1, Number(1), Number(9));
+    let target = "a".parse().expect("a target id");
+    inbox.open_lane(&OpenLane { lane, generation, target, first, next }).expect("an opening");
+    inbox.acquired(LANE, Number(0), None, 0);
+    let (through, chain_after) = (Number(3), Chain(1));
+    let arrival = Arrival { first, through, chain_after, bytes: 10, skipped: false };
+    inbox.arrived(LANE, 1, arrival, |_| None).expect("a run");
+    inbox.close();
+    assert_eq!(inbox.attempts().count(), 0);
+}
+
 // Target ids could not be read from formats that do not lend their text.
 #[test]
 fn a_target_id_is_read_from_an_owned_text() {

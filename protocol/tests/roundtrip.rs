@@ -12,8 +12,8 @@ mod common;
 
 use bytes::{Bytes, BytesMut};
 use common::frames::{examples, frame};
+use common::options::seeds_in;
 use common::packets::{OwnedPacket, Start, batch_of, packet, packets, records_of, run, start};
-use common::seeds_in;
 use paquebot_protocol::codec::{
     FRAME_OVERHEAD_BYTES_MAX, FrameError, LENGTH_BYTES, decode_frame, encode_frame, split_frame,
 };

@@ -11,7 +11,7 @@ mod common;
 
 use std::cmp::Ordering;
 
-use common::seeds_in;
+use common::options::seeds_in;
 use paquebot_protocol::route::RouteTable;
 use paquebot_protocol::target::{TARGET_BYTES_MAX, TargetError};
 use paquebot_protocol::{TargetId, TargetPattern};

@@ -232,9 +232,31 @@ impl Inbox {
         open
     }
 
+    /// The client will never use the lane again: the ledger may forget its cursor when it has noted
+    /// that (`Retired`), and the session gives its lease back. The lane counts as never opened then.
+    ///
+    /// # Errors
+    /// When there is work in the lane: then not everything in it was acknowledged.
+    pub fn retire(&mut self, lane: Lane) -> Result<(), Violation> {
+        let Some(receiving) = self.lanes.get(&lane) else { return Ok(()) };
+        let opening = matches!(receiving.phase, Phase::Opening { .. } | Phase::Acquiring);
+        if opening || !receiving.dispatched.is_empty() || !receiving.waiting.is_empty() {
+            return Err(Violation::RetiredEarly { lane });
+        }
+        self.lanes.remove(&lane);
+        Ok(())
+    }
+
     /// The connection is gone: nothing more is dispatched, and attempts that run are waited for.
     pub fn close(&mut self) {
-        self.orders.clear();
+        // An attempt that was ordered and not begun never ends: waited for, it would hold its lease.
+        for order in std::mem::take(&mut self.orders) {
+            if let Order::Dispatch { lane, .. } | Order::Pass { lane, .. } = order
+                && let Some(receiving) = self.lanes.get_mut(&lane)
+            {
+                receiving.dispatched.clear();
+            }
+        }
         for receiving in self.lanes.values_mut() {
             receiving.phase = Phase::Closed;
             receiving.forget_waiting();

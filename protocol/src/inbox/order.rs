@@ -95,6 +95,12 @@ pub enum Violation {
         /// The chain before it.
         expected: Chain,
     },
+    /// A lane that is retired while there is work in it.
+    #[error("lane {lane} is retired before its last packet was acknowledged")]
+    RetiredEarly {
+        /// The lane.
+        lane: Lane,
+    },
     /// More lanes than allowed.
     #[error("expected at most {max} lanes, found one more")]
     TooManyLanes {

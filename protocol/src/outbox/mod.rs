@@ -9,6 +9,7 @@
 //! closes every lane.
 
 mod order;
+mod sending;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,34 +19,9 @@ use crate::id::{Lane, Number};
 use crate::time::Millis;
 use crate::window::Window;
 
+use sending::{Phase, Retiring, Sending};
+
 pub use order::{Order, Violation};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Phase {
-    Closed,
-    Opening,
-    Proving { cursor: Number, window_bytes: u64, skipped: u64 },
-    Open,
-    Loading,
-    Paused,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Sending {
-    phase: Phase,
-    generation: u32,
-    /// Whether the lane was paused when it was last open.
-    was_paused: bool,
-    queued: bool,
-    acked_through: Number,
-    sent_through: Number,
-    /// The highest number that this connection has sent or heard to be final: an ack beyond it is
-    /// none.
-    ackable_through: Number,
-    stored_through: Number,
-    window: Window,
-    in_flight: VecDeque<(Number, u64)>,
-}
 
 /// The sender's side of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -65,18 +41,7 @@ impl Outbox {
     /// Packets of `lane` up to `through` are durable; `acked_through` matters only when the lane is
     /// new to the outbox.
     pub fn stored(&mut self, lane: Lane, acked_through: Number, through: Number) {
-        let fresh = || Sending {
-            phase: Phase::Closed,
-            generation: 0,
-            was_paused: false,
-            queued: false,
-            acked_through,
-            sent_through: acked_through,
-            ackable_through: acked_through,
-            stored_through: acked_through,
-            window: Window::default(),
-            in_flight: VecDeque::new(),
-        };
+        let fresh = || Sending::new(acked_through);
         let sending = self.lanes.entry(lane).or_insert_with(fresh);
         sending.stored_through = sending.stored_through.max(through);
         self.wake(lane);
@@ -101,6 +66,7 @@ impl Outbox {
         self.ready.clear();
         self.resume.clear();
         self.proofs.clear();
+        self.lanes.retain(|_, sending| sending.retiring != Retiring::Said);
         for sending in self.lanes.values_mut() {
             sending.phase = Phase::Closed;
             sending.was_paused = false;
@@ -126,7 +92,11 @@ impl Outbox {
             return Err(Violation::CursorBehind { lane, first: sending.acked_through, cursor });
         }
         if chain.is_none() && cursor == sending.acked_through {
-            // The ledger knows no history, and begins with what this client still holds.
+            // The ledger knows no history, and begins with what this client still holds. What it
+            // counts as skipped begins anew, too: the store must not go by what an older ledger said.
+            if cursor > Number::NONE {
+                self.drops.push_back((lane, cursor, skipped));
+            }
             self.open(lane, cursor, window_bytes, skipped);
         } else {
             sending.phase = Phase::Proving { cursor, window_bytes, skipped };
@@ -220,6 +190,40 @@ impl Outbox {
         let flying: u64 = sending.in_flight.drain(..).map(|(_, bytes)| bytes).sum();
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(flying);
         self.resume.insert((until, lane));
+    }
+
+    /// The drop of everything in `lane` up to `through` is durable.
+    pub fn dropped(&mut self, lane: Lane, through: Number) {
+        if let Some(sending) = self.lanes.get_mut(&lane) {
+            sending.dropped_through = sending.dropped_through.max(through);
+        }
+    }
+
+    /// The lane will never get another packet, and the store has noted that. It is retired once all of
+    /// it is acknowledged and that drop is durable: a client that comes back with packets of a retired
+    /// lane would have them handled twice.
+    pub fn retire(&mut self, lane: Lane) {
+        if let Some(sending) = self.lanes.get_mut(&lane)
+            && sending.retiring == Retiring::No
+        {
+            sending.retiring = Retiring::Wanted;
+        }
+    }
+
+    /// The next lane to say `retire` for; said, the store may forget the lane. One that is lost on its
+    /// way costs the ledger a row.
+    pub fn poll_retire(&mut self) -> Option<Lane> {
+        // An answer that is still to come would find the lane unknown to the ledger.
+        let asking = |phase| matches!(phase, Phase::Opening | Phase::Proving { .. });
+        let ends = |sending: &Sending| {
+            sending.retiring == Retiring::Wanted
+                && sending.dropped_through == sending.stored_through
+                && !asking(sending.phase)
+        };
+        let mut ending = self.lanes.iter_mut().filter(|(_, sending)| ends(sending));
+        let (lane, sending) = ending.next().filter(|_| self.connected)?;
+        sending.retiring = Retiring::Said;
+        Some(*lane)
     }
 
     /// The next thing to do, if any.

@@ -1,133 +1,20 @@
-//! The model client: a spool that survives a crash, and around the outbox a shell that does what
-//! `actors/connection.rs` does, one small piece of work at a time.
+//! The model client: around the outbox and a spool a shell that does what `actors/connection` does,
+//! one small piece of work at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::batch::Batch;
-use paquebot_protocol::frame::{OpenLane, Pause, RefuseRun, SKIP_BYTES, Skip, SkipReason};
+use paquebot_protocol::frame::{Ack, OpenLane, Pause, RefuseRun, SKIP_BYTES};
 use paquebot_protocol::outbox::{Order, Outbox};
-use paquebot_protocol::run::RunBuilder;
-use paquebot_protocol::{
-    Chain, Control, Frame, Held, Lane, Millis, Number, Origin, Packet, Run, SpoolId, TargetId,
-};
+use paquebot_protocol::{Chain, Control, Frame, Held, Lane, Millis, Number, SpoolId};
 
 use super::Options;
-use super::packets::target_of;
+use super::spool::{Item, Spool};
 
 /// How many runs are at hand after one read.
 const RUNS_PER_READ: usize = 2;
 
-/// How long a lane waits in which a run was refused.
-const REFUSED_RUN_PAUSE: Millis = Millis(300_000);
-
-/// What survives a crash of the client.
-#[derive(Debug, Clone)]
-pub(crate) struct Spool {
-    pub(crate) id: SpoolId,
-    pub(crate) nonce: u64,
-    pub(crate) lanes: BTreeMap<Lane, StoredLane>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct StoredLane {
-    pub(crate) acked_through: Number,
-    target: TargetId,
-    items: VecDeque<Item>,
-    /// The chain after each number, from 0 on.
-    chains: Vec<Chain>,
-}
-
-#[derive(Debug, Clone)]
-enum Item {
-    Run(Run),
-    Gone { through: Number },
-}
-
-impl Item {
-    fn through(&self) -> Number {
-        match self {
-            Self::Run(run) => run.last(),
-            Self::Gone { through } => *through,
-        }
-    }
-}
-
-impl StoredLane {
-    fn new(lane: Lane) -> Self {
-        let target = target_of(lane);
-        let chains = vec![Chain::start(&target, lane)];
-        Self { acked_through: Number::NONE, target, items: VecDeque::new(), chains }
-    }
-
-    pub(crate) fn stored_through(&self) -> Number {
-        Number(self.chains.len() as u64 - 1)
-    }
-
-    /// What the real spool knows: nothing below what was dropped, nothing beyond what was stored.
-    pub(crate) fn chain_at(&self, number: Number) -> Option<Chain> {
-        let held = number >= self.acked_through;
-        held.then(|| self.chains.get(usize::try_from(number.0).ok()?).copied()).flatten()
-    }
-
-    fn drop_through(&mut self, through: Number) {
-        self.acked_through = self.acked_through.max(through);
-        let acked = self.acked_through;
-        self.items.retain(|item| item.through() > acked);
-    }
-}
-
-impl Spool {
-    /// Stores packets as one run.
-    pub(crate) fn store(&mut self, lane: Lane, packets: &[Vec<u8>]) {
-        let stored = self.lanes.entry(lane).or_insert_with(|| StoredLane::new(lane));
-        let mut batch = Batch::with_capacity(packets.len(), 0);
-        for data in packets {
-            batch.push(&Packet { created_ms: 1, data, meta: <_>::default() });
-        }
-        let (before, first) = (stored.chains[stored.chains.len() - 1], stored.stored_through());
-        let origin = Origin { spool: self.id, nonce: self.nonce };
-        let mut builder = RunBuilder::new(origin, first.next(), before, batch.bytes());
-        builder.fill(&batch, 0, usize::MAX);
-        let run = builder.finish().expect("packets");
-        for (number, _) in run.records() {
-            stored.chains.push(run.chain_at(number).expect("a number of the run"));
-        }
-        stored.items.push_back(Item::Run(run));
-    }
-
-    /// Puts a tombstone in place of the newest run, if that is not one; gives its span.
-    pub(crate) fn expire(&mut self, lane: Lane) -> Option<(Number, Number)> {
-        let newest = self.lanes.get_mut(&lane)?.items.back_mut()?;
-        let Item::Run(run) = newest else { return None };
-        let span = (run.first(), run.last());
-        *newest = Item::Gone { through: span.1 };
-        Some(span)
-    }
-
-    fn frame_from(&self, lane: Lane, generation: u32, from: Number, packets_max: u64) -> Frame {
-        let stored = &self.lanes[&lane];
-        let item = stored.items.iter().find(|item| item.through() >= from).expect("a held packet");
-        match item {
-            Item::Run(run) => {
-                let through = Number(from.0.saturating_add(packets_max - 1));
-                let run = run.part(from, through).expect("a part of the run");
-                Frame::Run { lane, generation, run }
-            }
-            Item::Gone { through } => {
-                let chain = stored.chain_at(from.before()).expect("the chain before");
-                let chain_after = stored.chain_at(*through).expect("the chain after");
-                let reason = SkipReason::Expired;
-                let (first, through) = (from, *through);
-                let chain = Some(chain);
-                let skip = Skip { lane, generation, first, through, chain, chain_after, reason };
-                Frame::Control(Control::Skip(skip))
-            }
-        }
-    }
-}
-
 /// Something that went out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sent {
     pub(crate) lane: Lane,
     pub(crate) generation: u32,
@@ -136,37 +23,59 @@ pub(crate) struct Sent {
     pub(crate) skipped: bool,
 }
 
+/// A drop that no commit has made durable yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Drop {
+    pub(crate) lane: Lane,
+    pub(crate) through: Number,
+    skipped: u64,
+    dead: BTreeSet<Number>,
+}
+
 /// Work that the store does meanwhile; its answer may come after the connection it was for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Task {
     Read(Lane),
     Prove { lane: Lane, generation: u32, cursor: Number, chain: Option<Chain> },
 }
 
-#[derive(Debug)]
+/// The store cannot confirm the ledger's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// The ledger stands within a tombstone, and packets before it are still held.
+    pub(crate) within_tombstone: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
     pub(crate) spool: Spool,
     pub(crate) outbox: Outbox,
-    /// Drops that no commit has made durable yet.
-    pub(crate) lazy_drops: Vec<(Lane, Number)>,
-    /// Everything that ever went out.
+    /// What no commit has made durable yet.
+    pub(crate) lazy_drops: Vec<Drop>,
+    /// Everything that ever went out, if that is kept.
     pub(crate) sent: Vec<Sent>,
     pub(crate) rekeyed: u32,
-    window_bytes: u64,
-    budget_bytes: u64,
+    options: Options,
     tasks: VecDeque<Task>,
     /// The generation that each lane was last opened with on this connection.
     opened: BTreeMap<Lane, u32>,
-    at_hand: BTreeMap<Lane, usize>,
+    /// What was read ahead, as it stood in the spool then.
+    shelf: BTreeMap<Lane, VecDeque<Item>>,
     in_flight: BTreeMap<Lane, VecDeque<(Number, u64)>>,
+    /// The highest number that may be acknowledged on this connection.
+    ackable: BTreeMap<Lane, Number>,
+    /// The packets that the server called dead and no drop has passed.
+    dead: BTreeMap<Lane, BTreeSet<Number>>,
 }
 
 impl Client {
     pub(crate) fn new(spool: Spool, options: Options) -> Self {
-        let Options { window_bytes, budget_bytes, .. } = options;
         let mut outbox = Outbox::default();
         for (lane, stored) in &spool.lanes {
-            outbox.stored(*lane, stored.acked_through, stored.stored_through());
+            outbox.stored(*lane, stored.acked_through, stored.stored_through);
+            if stored.retiring {
+                outbox.retire(*lane);
+            }
         }
         Self {
             spool,
@@ -174,26 +83,44 @@ impl Client {
             lazy_drops: Vec::new(),
             sent: Vec::new(),
             rekeyed: 0,
-            window_bytes,
-            budget_bytes,
+            options,
             tasks: VecDeque::new(),
             opened: BTreeMap::new(),
-            at_hand: BTreeMap::new(),
+            shelf: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            ackable: BTreeMap::new(),
+            dead: BTreeMap::new(),
         }
     }
 
     pub(crate) fn store(&mut self, lane: Lane, packets: &[Vec<u8>]) {
         self.spool.store(lane, packets);
         let stored = &self.spool.lanes[&lane];
-        self.outbox.stored(lane, stored.acked_through, stored.stored_through());
+        self.outbox.stored(lane, stored.acked_through, stored.stored_through);
+    }
+
+    /// No packet comes into the lane any more.
+    pub(crate) fn retire(&mut self, lane: Lane) {
+        if let Some(stored) = self.spool.lanes.get_mut(&lane) {
+            stored.retiring = true;
+            self.outbox.retire(lane);
+        }
     }
 
     pub(crate) fn disconnected(&mut self) {
         self.outbox.disconnected();
         self.opened.clear();
-        self.at_hand.clear();
+        self.shelf.clear();
         self.in_flight.clear();
+        self.ackable.clear();
+    }
+
+    /// A server, or a mix-up of connections, acknowledges what was never sent on this one.
+    pub(crate) fn hear_false_ack(&mut self, lane: Lane) {
+        let Some(acked) = self.outbox.acked_through(lane) else { return };
+        let most = self.ackable.get(&lane).copied().unwrap_or_default().max(acked);
+        let ack = Ack { lane, through: most.next(), skipped: 0 };
+        assert!(self.outbox.acked(&ack).is_err(), "{ack:?} is believed, {most} was sent");
     }
 
     /// Takes in a frame of an honest server, which is never a violation.
@@ -201,8 +128,13 @@ impl Client {
         match control {
             Control::LaneOpened(answers) => {
                 for answer in answers {
+                    self.dead.entry(answer.lane).or_default().extend(&answer.dead);
+                    self.may_ack(answer.lane, answer.cursor);
                     self.outbox.lane_opened(&answer).expect("an honest lane_opened");
                 }
+            }
+            Control::Dead(dead) => {
+                self.dead.entry(dead.lane).or_default().extend(&dead.numbers);
             }
             Control::Ack(acks) => {
                 for ack in acks {
@@ -215,15 +147,20 @@ impl Client {
                 self.pause(lane, generation, now.after(Millis(retry_after_ms)));
             }
             Control::RefuseRun(RefuseRun { lane, generation, .. }) => {
-                self.pause(lane, generation, now.after(REFUSED_RUN_PAUSE));
+                self.pause(lane, generation, now.after(self.options.refused_run_pause));
             }
             other => panic!("expected what a server says, found {other:?}"),
         }
     }
 
+    fn may_ack(&mut self, lane: Lane, through: Number) {
+        let most = self.ackable.entry(lane).or_default();
+        *most = (*most).max(through);
+    }
+
     fn pause(&mut self, lane: Lane, generation: u32, until: Millis) {
         self.outbox.paused(lane, generation, until);
-        self.at_hand.remove(&lane);
+        self.shelf.remove(&lane);
         self.in_flight.remove(&lane);
     }
 
@@ -239,7 +176,13 @@ impl Client {
         let next = if is_full { Outbox::poll_all_but_send } else { Outbox::poll };
         while let Some(order) = next(&mut self.outbox, now) {
             match order {
-                Order::Drop { lane, through, .. } => drops.push((lane, through)),
+                Order::Drop { lane, through, skipped } => {
+                    drops.push((lane, through));
+                    let known = self.dead.entry(lane).or_default();
+                    let alive = known.split_off(&through.next());
+                    let dead = std::mem::replace(known, alive);
+                    self.lazy_drops.push(Drop { lane, through, skipped, dead });
+                }
                 Order::Prove { lane, generation, cursor, chain } => {
                     self.tasks.push_back(Task::Prove { lane, generation, cursor, chain });
                 }
@@ -254,10 +197,14 @@ impl Client {
                 }
             }
         }
-        if let Some(wire) = wire
-            && !opening.is_empty()
-        {
-            wire.push_back(Frame::Control(Control::OpenLane(opening)));
+        if let Some(wire) = wire {
+            if !opening.is_empty() {
+                wire.push_back(Frame::Control(Control::OpenLane(opening)));
+            }
+            while let Some(lane) = self.outbox.poll_retire() {
+                wire.push_back(Frame::Control(Control::Retire(lane)));
+                self.spool.forget(lane);
+            }
         }
         drops
     }
@@ -270,30 +217,34 @@ impl Client {
         packets_max: u64,
         wire: &mut VecDeque<Frame>,
     ) {
-        let at_hand = self.at_hand.entry(lane).or_default();
-        if *at_hand == 0 {
+        let shelf = self.shelf.entry(lane).or_default();
+        shelf.retain(|item| item.through() >= from);
+        let Some(item) = shelf.front().filter(|item| item.first() <= from) else {
             self.outbox.loading(lane);
             self.tasks.push_back(Task::Read(lane));
             return;
-        }
-        *at_hand -= 1;
-        let frame = self.spool.frame_from(lane, generation, from, packets_max);
+        };
+        let frame = item.frame(lane, generation, from, packets_max);
         let (through, bytes, skipped) = match &frame {
             Frame::Run { run, .. } => (run.last(), run.encoded().len() as u64, false),
             Frame::Control(Control::Skip(skip)) => (skip.through, SKIP_BYTES, true),
             Frame::Control(other) => panic!("expected a run or a skip, found {other:?}"),
         };
         let stored = &self.spool.lanes[&lane];
-        assert!(through <= stored.stored_through(), "lane {lane}: sent before it was stored");
+        assert!(through <= stored.stored_through, "lane {lane}: sent before it was stored");
         assert!(skipped || through.since(from.before()) <= packets_max, "lane {lane}: ramp passed");
+        let Options { window_bytes, budget_bytes, .. } = self.options;
         let all_bytes: u64 = self.in_flight.values().flatten().map(|(_, bytes)| bytes).sum();
         let flying = self.in_flight.entry(lane).or_default();
         let lane_bytes: u64 = flying.iter().map(|(_, bytes)| bytes).sum();
-        let room = lane_bytes < self.window_bytes && all_bytes < self.budget_bytes;
+        let room = lane_bytes < window_bytes && all_bytes < budget_bytes;
         assert!(lane_bytes == 0 || room, "lane {lane}: {lane_bytes} of {all_bytes} in flight");
         flying.push_back((through, bytes));
-        self.sent.push(Sent { lane, generation, first: from, through, skipped });
+        if self.options.keeps_log {
+            self.sent.push(Sent { lane, generation, first: from, through, skipped });
+        }
         wire.push_back(frame);
+        self.may_ack(lane, through);
         self.outbox.sent(lane, through, bytes);
     }
 
@@ -302,39 +253,50 @@ impl Client {
         !self.tasks.is_empty()
     }
 
-    /// The store gives its next answer; `false` when it cannot confirm the ledger's history. A
-    /// doubt that belongs to an earlier connection counts for nothing.
-    pub(crate) fn finish_task(&mut self) -> bool {
+    /// The store gives its next answer. A doubt that belongs to an earlier connection counts for
+    /// nothing.
+    pub(crate) fn finish_task(&mut self) -> Result<(), Doubt> {
         match self.tasks.pop_front() {
             Some(Task::Read(lane)) => {
-                self.at_hand.insert(lane, RUNS_PER_READ);
+                let from = self.outbox.sent_through(lane).unwrap_or_default().next();
+                let stored = self.spool.lanes.get(&lane);
+                let items = stored.map(|stored| stored.items_from(from).take(RUNS_PER_READ));
+                let items = items.map(|items| items.cloned().collect()).unwrap_or_default();
+                self.shelf.insert(lane, items);
                 self.outbox.loaded(lane);
             }
             Some(Task::Prove { lane, generation, cursor, chain }) => {
-                let ours = self.spool.lanes.get(&lane).and_then(|stored| stored.chain_at(cursor));
-                if ours.map_or(Held::Unknown, Held::Chain).proves(chain) {
+                let stored = self.spool.lanes.get(&lane);
+                let held = stored.map_or(Held::Unknown, |stored| stored.held(cursor));
+                if held.proves(chain) {
                     self.outbox.proven(lane, generation);
-                } else {
-                    return self.opened.get(&lane) != Some(&generation);
+                } else if self.opened.get(&lane) == Some(&generation) {
+                    let within = |stored: &super::spool::StoredLane| stored.is_within_gone(cursor);
+                    return Err(Doubt { within_tombstone: stored.is_some_and(within) });
                 }
             }
             None => {}
         }
-        true
+        Ok(())
     }
 
-    pub(crate) fn commit_drops(&mut self) {
-        for (lane, through) in self.lazy_drops.drain(..) {
+    /// The drops become durable; gives the serials of the packets that go with them.
+    pub(crate) fn commit_drops(&mut self) -> Vec<u64> {
+        let mut serials = Vec::new();
+        for Drop { lane, through, skipped, dead } in std::mem::take(&mut self.lazy_drops) {
             if let Some(stored) = self.spool.lanes.get_mut(&lane) {
-                stored.drop_through(through);
+                serials.extend(stored.drop_through(through, skipped, &dead));
             }
+            self.outbox.dropped(lane, through);
         }
+        serials
     }
 
-    /// The spool takes a new name (R7).
-    pub(crate) fn rekey(&mut self) {
+    /// The spool takes a new name (R7). What was dropped under the old one is durable first.
+    pub(crate) fn rekey(&mut self, id: SpoolId) -> Vec<u64> {
+        let serials = self.commit_drops();
         self.rekeyed += 1;
-        let last = &mut self.spool.id.0[15];
-        *last = last.wrapping_add(1);
+        self.spool.rekey(id);
+        serials
     }
 }

@@ -1,25 +1,9 @@
-//! The model ledger, whose cursors move by compare-and-set, and the model handler, which keeps a
-//! note of every effect that it ever had.
+//! The model ledger, which survives a crash of the server: openings that fence, cursors that move by
+//! compare-and-set, dead letters, retired lanes, and the totals of R8 beside each cursor.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use paquebot_protocol::{Chain, Lane, LaneKey, Number, Packet};
-
-/// One packet's effect: where it came from, and the serial number in its data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Effect {
-    pub(crate) key: LaneKey,
-    pub(crate) number: Number,
-    pub(crate) serial: u64,
-}
-
-impl Effect {
-    /// Reads the packet that stands under `number` in the lane; its data says where it belongs.
-    pub(crate) fn of(key: LaneKey, number: Number, record: &[u8]) -> Self {
-        let packet = Packet::decode(record).expect("the record that was stored");
-        Self { key, number, serial: read_serial(packet.data) }
-    }
-}
+use paquebot_protocol::{Chain, Lane, LaneKey, Number, Packet, Retired, SpoolId};
 
 /// A packet's data: a serial number, and some bytes so that packets differ in length.
 pub(crate) fn data_of(serial: u64) -> Vec<u8> {
@@ -28,16 +12,49 @@ pub(crate) fn data_of(serial: u64) -> Vec<u8> {
     data
 }
 
-fn read_serial(data: &[u8]) -> u64 {
-    data.first_chunk().map_or(0, |serial| u64::from_be_bytes(*serial))
+/// The serial number in a packet's data.
+pub(crate) fn serial_of(record: &[u8]) -> u64 {
+    let packet = Packet::decode(record).expect("the record that was stored");
+    packet.data.first_chunk().map_or(0, |serial| u64::from_be_bytes(*serial))
 }
 
-/// What survives a crash of the server.
-#[derive(Debug, Default)]
+/// One opening of a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Fence {
+    pub(crate) spool: SpoolId,
+    pub(crate) opened: u64,
+    pub(crate) nonce: u64,
+}
+
+/// Where a lane stands, and what became of everything up to there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Cursor {
+    pub(crate) at: Number,
+    pub(crate) chain: Option<Chain>,
+    pub(crate) handled: u64,
+    pub(crate) dead: u64,
+    pub(crate) elsewhere: u64,
+    pub(crate) skipped: u64,
+}
+
+/// What a ledger writes in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Record {
+    pub(crate) fence: Fence,
+    pub(crate) lane: Lane,
+    pub(crate) from: Number,
+    pub(crate) through: Number,
+    pub(crate) chain: Chain,
+    pub(crate) dead: Vec<Number>,
+    pub(crate) skipped: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Ledger {
-    cursors: BTreeMap<LaneKey, (Number, Option<Chain>)>,
-    /// The highest cursor that ever was durable, whatever was forgotten since.
-    reached: BTreeMap<LaneKey, Number>,
+    cursors: BTreeMap<LaneKey, Cursor>,
+    dead: BTreeSet<(LaneKey, Number)>,
+    openings: BTreeMap<SpoolId, (u64, u64)>,
+    retired: BTreeMap<SpoolId, Retired>,
     /// Numbers that a cursor jumped over, because their outcome was in another ledger.
     pub(crate) elsewhere: u64,
     /// Outcomes that it did not record, because the cursor was elsewhere.
@@ -45,36 +62,61 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Where a lane goes on, of which the client holds everything from `first` on.
-    pub(crate) fn look_up(&mut self, key: LaneKey, first: Number) -> (Number, Option<Chain>) {
-        let before = first.before();
-        let found = self.cursors.entry(key).or_insert((Number::NONE, None));
-        if found.0 < before {
-            self.elsewhere += before.since(found.0);
-            *found = (before, None);
+    /// Whether this opening may go on; if so, it is the latest.
+    pub(crate) fn admit(&mut self, fence: Fence) -> bool {
+        let Fence { spool, opened, nonce } = fence;
+        let latest = self.openings.entry(spool).or_insert((opened, nonce));
+        if opened > latest.0 {
+            *latest = (opened, nonce);
         }
-        let reached = self.reached.entry(key).or_default();
-        *reached = (*reached).max(found.0);
-        *found
+        *latest == (opened, nonce)
     }
 
-    /// Moves a cursor, if it is still where the attempt began.
-    pub(crate) fn record(
-        &mut self,
-        key: LaneKey,
-        from: Number,
-        through: Number,
-        chain: Chain,
-    ) -> bool {
-        let moves = self.cursors.get(&key).is_some_and(|(cursor, _)| *cursor == from);
-        if moves {
-            self.cursors.insert(key, (through, Some(chain)));
-            let reached = self.reached.entry(key).or_default();
-            *reached = (*reached).max(through);
-        } else {
-            self.refused += 1;
+    /// Where a lane goes on, of which the client holds everything from `first` on, with the dead
+    /// letters among what follows; nothing when the lane is retired.
+    pub(crate) fn look_up(&mut self, key: LaneKey, first: Number) -> Option<(Cursor, Vec<Number>)> {
+        if self.retired.get(&key.spool).is_some_and(|retired| retired.contains(key.lane)) {
+            return None;
         }
-        moves
+        let before = first.before();
+        let found = self.cursors.entry(key).or_default();
+        if found.at < before {
+            self.elsewhere += before.since(found.at);
+            found.elsewhere += before.since(found.at);
+            (found.at, found.chain) = (before, None);
+        }
+        let found = *found;
+        let dead = self.dead.range((key, before)..=(key, found.at)).map(|(_, number)| *number);
+        Some((found, dead.filter(|number| *number >= first).collect()))
+    }
+
+    /// Moves a cursor, if it is still where the attempt began and no later opening is on record.
+    pub(crate) fn record(&mut self, record: &Record) -> bool {
+        let Record { fence, lane, from, through, chain, ref dead, skipped } = *record;
+        let key = LaneKey { spool: fence.spool, lane };
+        if self.openings.get(&fence.spool) != Some(&(fence.opened, fence.nonce)) {
+            return false;
+        }
+        let Some(cursor) = self.cursors.get_mut(&key).filter(|cursor| cursor.at == from) else {
+            self.refused += 1;
+            return false;
+        };
+        let passed = through.since(from);
+        let died = dead.len() as u64;
+        (cursor.at, cursor.chain) = (through, Some(chain));
+        cursor.skipped += if skipped { passed } else { 0 };
+        cursor.handled += if skipped { 0 } else { passed - died };
+        cursor.dead += died;
+        self.dead.extend(dead.iter().map(|number| (key, *number)));
+        true
+    }
+
+    /// A lane ends for ever, by word of its spool's latest opening.
+    pub(crate) fn retire(&mut self, fence: Fence, lane: Lane) {
+        if self.openings.get(&fence.spool) == Some(&(fence.opened, fence.nonce)) {
+            self.retired.entry(fence.spool).or_default().retire(lane);
+            self.cursors.remove(&LaneKey { spool: fence.spool, lane });
+        }
     }
 
     pub(crate) fn forget(&mut self, key: LaneKey) {
@@ -82,77 +124,18 @@ impl Ledger {
     }
 
     pub(crate) fn cursor(&self, key: LaneKey) -> Option<Number> {
-        self.cursors.get(&key).map(|(cursor, _)| *cursor)
+        self.row(key).map(|cursor| cursor.at)
     }
 
-    pub(crate) fn reached(&self, key: LaneKey) -> Number {
-        self.reached.get(&key).copied().unwrap_or_default()
-    }
-}
-
-/// How the handler treats a lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Mood {
-    /// It handles what comes.
-    #[default]
-    Well,
-    /// It handles nothing and says so.
-    Failing,
-    /// It handles the first half of what comes, then fails.
-    Stumbling,
-    /// It handles and records the first half of what is left, again and again, to the end.
-    Creeping,
-    /// It takes its time: nothing comes of an attempt before the mood changes.
-    Slow,
-}
-
-#[derive(Debug)]
-pub(crate) struct Handler {
-    /// Whether an effect is recorded in the transaction of the cursor; otherwise it comes before.
-    pub(crate) exactly_once: bool,
-    pub(crate) effects: Vec<Effect>,
-    moods: BTreeMap<Lane, Mood>,
-    handled_through: BTreeMap<LaneKey, Number>,
-    forgiven: BTreeSet<LaneKey>,
-}
-
-impl Handler {
-    pub(crate) fn new(exactly_once: bool) -> Self {
-        Self {
-            exactly_once,
-            effects: Vec::new(),
-            moods: BTreeMap::new(),
-            handled_through: BTreeMap::new(),
-            forgiven: BTreeSet::new(),
-        }
+    pub(crate) fn row(&self, key: LaneKey) -> Option<&Cursor> {
+        self.cursors.get(&key)
     }
 
-    pub(crate) fn mood(&self, lane: Lane) -> Mood {
-        self.moods.get(&lane).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn set_mood(&mut self, lane: Lane, mood: Mood) {
-        self.moods.insert(lane, mood);
-    }
-
-    pub(crate) fn be_well(&mut self) {
-        self.moods.clear();
-    }
-
-    /// From now on this lane's effects may repeat: its ledger has lost its memory.
-    pub(crate) fn forgive(&mut self, key: LaneKey) {
-        self.forgiven.insert(key);
-    }
-
-    /// Notes the effects of an attempt; they come in order, and once where that is promised.
-    pub(crate) fn apply(&mut self, effects: Vec<Effect>) {
-        let once = |key: &LaneKey| self.exactly_once && !self.forgiven.contains(key);
-        for effect in effects {
-            let through = self.handled_through.entry(effect.key).or_default();
-            let again = effect.number <= *through;
-            assert!(!again || !once(&effect.key), "handled a second time: {effect:?}");
-            *through = effect.number;
-            self.effects.push(effect);
+    /// Everything up to a cursor has a final outcome (R8).
+    pub(crate) fn check(&self) {
+        for (key, cursor) in &self.cursors {
+            let Cursor { at, handled, dead, elsewhere, skipped, .. } = *cursor;
+            assert_eq!(at.0, handled + dead + elsewhere + skipped, "{key:?}: {cursor:?}");
         }
     }
 }

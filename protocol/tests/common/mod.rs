@@ -16,80 +16,28 @@
 pub(crate) mod attempt;
 pub(crate) mod client;
 pub(crate) mod frames;
+pub(crate) mod handler;
 pub(crate) mod ledger;
+pub(crate) mod moves;
+pub(crate) mod options;
 pub(crate) mod packets;
 pub(crate) mod sender;
 pub(crate) mod server;
+pub(crate) mod spool;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, SpoolId};
-use proptest::prelude::ProptestConfig;
-use proptest::test_runner::FileFailurePersistence;
+use paquebot_protocol::frame::SkipReason;
+use paquebot_protocol::{Lane, LaneKey, Millis, Number};
 
-use client::{Client, Spool, StoredLane};
-use ledger::{Mood, data_of};
+use client::Client;
+pub(crate) use options::Options;
+
+use handler::Mood;
+use ledger::{Fence, data_of};
+use moves::{Link, Move};
 use server::Server;
-
-/// A configuration that keeps the seeds of failures in `file`, and prints them; with `times` as many
-/// cases as usual, or as `PROPTEST_CASES` says.
-pub(crate) fn seeds_in(file: &'static str, times: u32) -> ProptestConfig {
-    let usual = ProptestConfig::default();
-    let failure_persistence = Some(Box::new(FileFailurePersistence::Direct(file)) as Box<_>);
-    ProptestConfig { failure_persistence, cases: usual.cases.saturating_mul(times), ..usual }
-}
-
-/// What a pair is made with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Options {
-    pub(crate) lanes_max: usize,
-    /// Per lane.
-    pub(crate) window_bytes: u64,
-    /// Over all lanes.
-    pub(crate) budget_bytes: u64,
-    pub(crate) frame_bytes_max: u64,
-    pub(crate) retry_after_ms: u64,
-    pub(crate) exactly_once: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            lanes_max: 8,
-            window_bytes: 64 * 1024,
-            budget_bytes: 1024 * 1024,
-            frame_bytes_max: 64 * 1024,
-            retry_after_ms: 1_000,
-            exactly_once: true,
-        }
-    }
-}
-
-/// What joins client and server at present.
-#[derive(Debug)]
-struct Link {
-    session: SessionId,
-    to_server: VecDeque<Frame>,
-    to_client: VecDeque<Control>,
-    /// The client's socket takes no packets at present.
-    is_full: bool,
-}
-
-/// One piece of work that may be done next.
-#[derive(Debug, Clone, Copy)]
-enum Move {
-    /// The first frames on their way arrive together.
-    ToServer(usize),
-    ToClient(usize),
-    /// The client's store answers.
-    ClientTask,
-    CommitDrops,
-    /// A look-up or an attempt goes on.
-    ServerJob(usize),
-    /// A session hears that its socket is dead.
-    ServerNotices(SessionId),
-}
+use spool::Spool;
 
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -104,13 +52,16 @@ pub(crate) struct Pair {
     expired: BTreeSet<(Lane, Number)>,
     serials: u64,
     effects_checked: usize,
+    /// What a restored spool or a ledger that lost a lane may cost: exact counts on both sides.
+    counts_differ: bool,
+    /// A client came to doubt because the ledger stood within a tombstone.
+    pub(crate) doubts_within_tombstones: u32,
 }
 
 impl Pair {
     pub(crate) fn new(options: Options) -> Self {
-        let spool = Spool { id: SpoolId([1; 16]), nonce: 1, lanes: BTreeMap::new() };
         let mut pair = Self {
-            client: Client::new(spool, options),
+            client: Client::new(Spool::new(1), options),
             server: Server::new(options),
             now: Millis(0),
             options,
@@ -119,6 +70,8 @@ impl Pair {
             expired: BTreeSet::new(),
             serials: 0,
             effects_checked: 0,
+            counts_differ: false,
+            doubts_within_tombstones: 0,
         };
         pair.reconnect();
         pair
@@ -127,7 +80,7 @@ impl Pair {
     /// The application hands over `count` packets.
     pub(crate) fn store(&mut self, lane: Lane, count: u64) {
         let lanes = &self.client.spool.lanes;
-        let mut number = lanes.get(&lane).map_or(Number::NONE, StoredLane::stored_through);
+        let mut number = lanes.get(&lane).map_or(Number::NONE, |stored| stored.stored_through);
         let mut packets = Vec::new();
         for _ in 0..count {
             number = number.next();
@@ -139,11 +92,21 @@ impl Pair {
         self.client_acts();
     }
 
-    /// The newest run of the lane, if any, is put away for a tombstone.
-    pub(crate) fn expire(&mut self, lane: Lane) {
-        if let Some((first, through)) = self.client.spool.expire(lane) {
-            self.expired.extend((first.0..=through.0).map(|number| (lane, Number(number))));
+    /// The newest packets of the lane, as many as that, expire.
+    pub(crate) fn expire(&mut self, lane: Lane, count: u64) {
+        let stored = self.client.spool.lanes.get(&lane);
+        let through = stored.map_or(Number::NONE, |stored| stored.stored_through);
+        let from = Number(through.0.saturating_sub(count) + 1);
+        self.bury(lane, from, through, SkipReason::Expired);
+    }
+
+    /// Packets of the lane are put away for a tombstone.
+    pub(crate) fn bury(&mut self, lane: Lane, from: Number, through: Number, reason: SkipReason) {
+        if let Some(stored) = self.client.spool.lanes.get_mut(&lane) {
+            let buried = stored.bury(from, through, reason);
+            self.expired.extend(buried.into_iter().map(|(number, _)| (lane, number)));
         }
+        self.check();
     }
 
     /// One piece of work is done, which `choice` picks among all that may be next.
@@ -175,7 +138,10 @@ impl Pair {
 
     pub(crate) fn reconnect(&mut self) {
         if self.link.is_none() {
-            let session = self.server.welcome(self.client.spool.id);
+            let Spool { id: spool, opened, nonce, .. } = self.client.spool;
+            let Some(session) = self.server.welcome(Fence { spool, opened, nonce }) else {
+                return self.rekey();
+            };
             let (to_server, to_client) = (VecDeque::new(), VecDeque::new());
             self.link = Some(Link { session, to_server, to_client, is_full: false });
             self.client.outbox.connected(self.options.budget_bytes);
@@ -186,18 +152,20 @@ impl Pair {
     /// The client loses its memory, and with it the acks that no commit has made durable.
     pub(crate) fn crash_client(&mut self) {
         self.link = None;
-        self.client.spool.nonce += 1;
-        let spool = self.client.spool.clone();
+        let mut spool = self.client.spool.clone();
+        spool.open(spool.nonce + 1);
         self.start_client(spool);
     }
 
     /// The client comes back with a copy of its spool from earlier.
     pub(crate) fn restore_spool(&mut self, earlier: Spool) {
         self.link = None;
-        let there = |lane: &Lane| earlier.lanes.get(lane).map(StoredLane::stored_through);
+        let there = |lane: &Lane| earlier.lanes.get(lane).map(|stored| stored.stored_through);
         self.accepted.retain(|(lane, number), _| Some(*number) <= there(lane));
-        let nonce = self.client.spool.nonce + 1;
-        self.start_client(Spool { nonce, ..earlier });
+        self.counts_differ = true;
+        let mut spool = earlier;
+        spool.open(self.client.spool.nonce + 1);
+        self.start_client(spool);
     }
 
     /// Sessions, leases and attempts are gone.
@@ -210,6 +178,7 @@ impl Pair {
     /// client's drops are durable by then.
     pub(crate) fn forget_lane(&mut self, lane: Lane) {
         self.client.commit_drops();
+        self.counts_differ = true;
         self.crash_server();
         let key = self.key(lane);
         self.server.ledger.forget(key);
@@ -289,6 +258,15 @@ impl Pair {
         self.server.ledger.cursor(self.key(lane))
     }
 
+    fn rekey(&mut self) {
+        let mut id = self.client.spool.id;
+        id.0[15] = id.0[15].wrapping_add(1);
+        self.client.rekey(id);
+        self.counts_differ = true;
+        self.server.handler.may_repeat.extend(self.accepted.values());
+        self.cut();
+    }
+
     fn key(&self, lane: Lane) -> LaneKey {
         LaneKey { spool: self.client.spool.id, lane }
     }
@@ -297,6 +275,12 @@ impl Pair {
         let Client { sent, rekeyed, .. } =
             std::mem::replace(&mut self.client, Client::new(spool, self.options));
         (self.client.sent, self.client.rekeyed) = (sent, rekeyed);
+    }
+
+    /// The choice that lets the server go on, if it can.
+    pub(crate) fn server_job(&self) -> usize {
+        let is_job = |next: &Move| matches!(next, Move::ServerJob(_));
+        self.moves().iter().position(is_job).unwrap_or_default()
     }
 
     fn moves(&self) -> Vec<Move> {
@@ -322,6 +306,7 @@ impl Pair {
             (Move::ToServer(count), Some(link)) => {
                 let frames = link.to_server.drain(..count).collect();
                 let answers = self.server.hear(link.session, frames);
+                let answers = answers.expect("what an honest client says");
                 link.to_client.extend(answers);
             }
             (Move::ToClient(count), Some(link)) => {
@@ -332,13 +317,16 @@ impl Pair {
             }
             (Move::ToServer(_) | Move::ToClient(_), None) => {}
             (Move::ClientTask, _) => {
-                if !self.client.finish_task() {
-                    self.client.rekey();
-                    self.cut();
+                if let Err(doubt) = self.client.finish_task() {
+                    self.doubts_within_tombstones += u32::from(doubt.within_tombstone);
+                    self.rekey();
                 }
                 self.client_acts();
             }
-            (Move::CommitDrops, _) => self.client.commit_drops(),
+            (Move::CommitDrops, _) => {
+                self.client.commit_drops();
+                self.client_acts();
+            }
             (Move::ServerJob(at), link) => {
                 // What a session says to a link that is gone is lost.
                 if let Some((session, answers)) = self.server.go_on(at)
@@ -355,9 +343,8 @@ impl Pair {
         let is_full = self.link.as_ref().is_some_and(|link| link.is_full);
         let wire = self.link.as_mut().map(|link| &mut link.to_server);
         for (lane, through) in self.client.act(self.now, wire, is_full) {
-            let reached = self.server.ledger.reached(self.key(lane));
+            let reached = self.server.reached(self.key(lane));
             assert!(through <= reached, "lane {lane}: {through} dropped, {reached} durable");
-            self.client.lazy_drops.push((lane, through));
         }
     }
 
@@ -371,15 +358,24 @@ impl Pair {
         for (lane, stored) in &self.client.spool.lanes {
             let acked = self.client.outbox.acked_through(*lane).unwrap_or_default();
             assert!(stored.acked_through <= acked, "lane {lane}: dropped before it was acked");
-            assert!(acked <= stored.stored_through(), "lane {lane}: acked what does not exist");
+            assert!(acked <= stored.stored_through, "lane {lane}: acked what does not exist");
+            stored.check(*lane);
         }
+        self.server.ledger.check();
     }
 
     fn check_drained(&mut self) {
         self.client.commit_drops();
         for (lane, stored) in &self.client.spool.lanes {
-            let (acked, through) = (stored.acked_through, stored.stored_through());
+            let (acked, through) = (stored.acked_through, stored.stored_through);
             assert_eq!(acked, through, "lane {lane} is not drained: {}", self.state());
+            let theirs = self
+                .server
+                .ledger
+                .row(self.key(*lane))
+                .map_or((0, 0), |cursor| (cursor.handled, cursor.dead));
+            let ours = (stored.totals.handled, stored.totals.dead);
+            assert!(self.counts_differ || ours == theirs, "lane {lane}: {ours:?}, {theirs:?}");
         }
         let handled: BTreeSet<u64> =
             self.server.handler.effects.iter().map(|effect| effect.serial).collect();

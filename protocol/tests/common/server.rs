@@ -1,36 +1,36 @@
 //! The model server: sessions with an inbox each, leases, attempts on their way through the handler
-//! and the ledger; the shell that `actors/session.rs` and `actors/ledger.rs` are, in small pieces.
+//! and the ledger; the shell that `actors/session` and `actors/ledger.rs` are, in small pieces.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{LaneOpened, Pause, RefuseRun, RefuseRunCode, SKIP_BYTES};
-use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order};
+use paquebot_protocol::frame::{
+    Dead, LaneOpened, Pause, RefuseRun, RefuseRunCode, Refused, RefusedCode, SKIP_BYTES, Skip,
+};
+use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order, Violation};
 use paquebot_protocol::lease::{Leases, SessionId};
-use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run, SpoolId};
+use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run};
 
 use super::Options;
-use super::attempt::{Attempt, Stage, check_runs};
-use super::ledger::{Handler, Ledger, Mood};
+use super::attempt::{Attempt, Job, Stage, begin, check_runs};
+use super::handler::{Handler, Mood};
+use super::ledger::{Fence, Ledger};
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Session {
-    spool: SpoolId,
+    fence: Fence,
     inbox: Inbox,
     queues: BTreeMap<Lane, VecDeque<Run>>,
+    /// What `lane_opened` has to say of dead letters.
+    dead: BTreeMap<Lane, Vec<Number>>,
     closing: bool,
 }
 
-/// Something that takes time.
-#[derive(Debug)]
-enum Job {
-    LookUp { session: SessionId, key: LaneKey, first: Number },
-    Attempt(Attempt),
-}
-
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Server {
     pub(crate) ledger: Ledger,
     pub(crate) handler: Handler,
+    /// Nothing can be recorded at present.
+    pub(crate) ledger_fails: bool,
     options: Options,
     leases: Leases,
     sessions: BTreeMap<SessionId, Session>,
@@ -41,13 +41,18 @@ pub(crate) struct Server {
     pub(crate) refusing: BTreeSet<Lane>,
     /// For the next run of these lanes there will be no room.
     pub(crate) putting_off: BTreeSet<Lane>,
+    /// The highest cursor that ever was durable, whatever was forgotten since.
+    reached: BTreeMap<LaneKey, Number>,
 }
 
 impl Server {
     pub(crate) fn new(options: Options) -> Self {
+        let mut handler = Handler::new(options.exactly_once);
+        handler.keeps_log = options.keeps_log;
         Self {
             ledger: Ledger::default(),
-            handler: Handler::new(options.exactly_once),
+            handler,
+            ledger_fails: false,
             options,
             leases: Leases::default(),
             sessions: BTreeMap::new(),
@@ -56,17 +61,22 @@ impl Server {
             sessions_ever: 0,
             refusing: BTreeSet::new(),
             putting_off: BTreeSet::new(),
+            reached: BTreeMap::new(),
         }
     }
 
-    /// Welcomes a client; an older session of it may still be there.
-    pub(crate) fn welcome(&mut self, spool: SpoolId) -> SessionId {
+    /// Welcomes a client, or tells it to take another name; an older session of it may still be there.
+    pub(crate) fn welcome(&mut self, fence: Fence) -> Option<SessionId> {
+        if !self.ledger.admit(fence) {
+            return None;
+        }
         self.sessions_ever += 1;
         let Options { lanes_max, window_bytes, frame_bytes_max, .. } = self.options;
         let inbox = Inbox::new(lanes_max, window_bytes, frame_bytes_max);
         let id = SessionId(self.sessions_ever);
-        self.sessions.insert(id, Session { spool, inbox, queues: BTreeMap::new(), closing: false });
-        id
+        let (queues, dead) = (BTreeMap::new(), BTreeMap::new());
+        self.sessions.insert(id, Session { fence, inbox, queues, dead, closing: false });
+        Some(id)
     }
 
     /// The process dies: the ledger is all that is left, and what the handler has done.
@@ -77,41 +87,50 @@ impl Server {
         self.leases = Leases::default();
     }
 
-    /// Takes frames of an honest client in, which are never a violation; gives the answers.
-    pub(crate) fn hear(&mut self, id: SessionId, frames: Vec<Frame>) -> Vec<Control> {
-        let Some(session) = self.sessions.get_mut(&id) else { return Vec::new() };
+    /// Takes frames of a client in; gives the answers, or what an honest client never says.
+    pub(crate) fn hear(
+        &mut self,
+        id: SessionId,
+        frames: Vec<Frame>,
+    ) -> Result<Vec<Control>, Violation> {
         let mut answers = Vec::new();
         for frame in frames {
+            let Some(session) = self.sessions.get_mut(&id).filter(|session| !session.closing)
+            else {
+                return Ok(answers);
+            };
             match frame {
-                Frame::Run { lane, generation, run } if self.refusing.remove(&lane) => {
-                    answers.push(session.refuse_run(lane, generation, &run));
-                }
                 Frame::Run { lane, generation, .. } if self.putting_off.remove(&lane) => {
                     let retry_after_ms = self.options.retry_after_ms;
                     answers.extend(session.put_off(lane, generation, retry_after_ms));
                 }
-                Frame::Run { lane, generation, run } => session.hear_run(lane, generation, run),
+                Frame::Run { lane, generation, run } => {
+                    let damaged = self.refusing.remove(&lane) || run.verify().is_err();
+                    if damaged {
+                        answers.push(session.refuse_run(lane, generation, &run));
+                    } else {
+                        session.hear_run(lane, generation, run)?;
+                    }
+                }
                 Frame::Control(Control::OpenLane(lanes)) => {
                     for open in lanes {
                         session.queues.remove(&open.lane);
-                        session.inbox.open_lane(&open).expect("an honest open_lane");
+                        session.inbox.open_lane(&open)?;
                     }
                 }
-                Frame::Control(Control::Skip(skip)) => {
-                    let (first, through, chain_after) =
-                        (skip.first, skip.through, skip.chain_after);
-                    let bytes = SKIP_BYTES;
-                    let arrival = Arrival { first, through, chain_after, bytes, skipped: true };
-                    let chain_at =
-                        |number| (number == first.before()).then_some(skip.chain).flatten();
-                    let taken =
-                        session.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
-                    taken.expect("an honest skip");
+                Frame::Control(Control::Skip(skip)) => session.hear_skip(&skip)?,
+                Frame::Control(Control::Retire(lane)) => {
+                    session.inbox.retire(lane)?;
+                    let fence = session.fence;
+                    self.ledger.retire(fence, lane);
+                    self.give_back(LaneKey { spool: fence.spool, lane }, id);
                 }
+                Frame::Control(Control::Ping(number)) => answers.push(Control::Pong(number)),
+                Frame::Control(Control::Pong(_)) => {}
                 Frame::Control(other) => panic!("expected what a client says, found {other:?}"),
             }
         }
-        self.act(id, answers)
+        Ok(self.act(id, answers))
     }
 
     /// The socket of a session is found dead, or a newer session took over.
@@ -129,16 +148,25 @@ impl Server {
         self.sessions.iter().filter(|(_, session)| !session.closing).map(|(id, _)| *id)
     }
 
+    /// The opening that a session belongs to, while it lives.
+    pub(crate) fn fence(&self, id: SessionId) -> Option<Fence> {
+        self.sessions.get(&id).map(|session| session.fence)
+    }
+
     /// The jobs that can go on now.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = usize> {
         let can = |job: &Job| match job {
-            Job::LookUp { .. } => true,
+            Job::LookUp { .. } => !self.ledger_fails,
             Job::Attempt(attempt) => {
                 let slow = self.handler.mood(attempt.key.lane) == Mood::Slow;
                 attempt.stage != Stage::Working || !slow
             }
         };
         self.jobs.iter().enumerate().filter(move |(_, job)| can(job)).map(|(at, _)| at)
+    }
+
+    pub(crate) fn reached(&self, key: LaneKey) -> Number {
+        self.reached.get(&key).copied().unwrap_or_default()
     }
 
     /// A job goes on by one piece; gives what a session says because of it.
@@ -152,8 +180,12 @@ impl Server {
                 match self.handler.mood(attempt.key.lane) {
                     Mood::Stumbling => attempt.stumble(),
                     Mood::Failing => attempt.through = attempt.cursor,
-                    Mood::Creeping if attempt.middle().0 > attempt.cursor => return self.creep(at),
-                    Mood::Well | Mood::Slow | Mood::Creeping => {}
+                    Mood::Creeping => {
+                        if let Some(half) = attempt.first_half() {
+                            return self.creep(at, &half);
+                        }
+                    }
+                    Mood::Well | Mood::Slow => {}
                 }
                 if attempt.through == attempt.cursor {
                     attempt.stage = Stage::Ended { settled: None, failed: true };
@@ -161,51 +193,66 @@ impl Server {
                 }
                 attempt.stage = Stage::Recording;
                 if !self.handler.exactly_once {
-                    self.handler.apply(attempt.effects());
+                    self.handler.apply(attempt.effects(&self.handler.poison));
                 }
                 None
             }
             Stage::Recording => {
-                let (from, through) = (attempt.cursor, attempt.through);
-                let moved = self.ledger.record(attempt.key, from, through, attempt.chain);
-                if moved && self.handler.exactly_once {
-                    self.handler.apply(attempt.effects());
+                let record = attempt.record(&self.handler.poison);
+                let moved = !self.ledger_fails && self.ledger.record(&record);
+                if moved {
+                    let reached = self.reached.entry(attempt.key).or_default();
+                    *reached = (*reached).max(record.through);
+                    let dead = attempt.dead(&self.handler.poison);
+                    self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
+                    if self.handler.exactly_once {
+                        self.handler.apply(attempt.effects(&self.handler.poison));
+                    }
                 }
                 let failed = !moved || attempt.stumbles;
-                attempt.stage = Stage::Ended { settled: moved.then_some(through), failed };
+                attempt.stage = Stage::Ended { settled: moved.then_some(record.through), failed };
                 None
             }
             Stage::Ended { settled, failed } => {
-                let (id, lane) = (attempt.session, attempt.key.lane);
-                self.jobs.remove(at);
-                self.ended(id, lane, settled, failed)
+                let Job::Attempt(attempt) = self.jobs.remove(at) else { return None };
+                let dead = settled.map(|_| attempt.dead(&self.handler.poison)).unwrap_or_default();
+                let dead = dead.into_iter().map(|effect| effect.number).collect();
+                self.ended(attempt.session, attempt.key.lane, settled, failed, dead)
             }
         }
     }
 
     /// Half of what is left of an attempt has its outcome, and the attempt goes on.
-    fn creep(&mut self, at: usize) -> Option<(SessionId, Vec<Control>)> {
-        let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
-        let (middle, chain) = attempt.middle();
-        let (id, key, from) = (attempt.session, attempt.key, attempt.cursor);
-        let whole = std::mem::replace(&mut attempt.through, middle);
-        let effects = attempt.effects();
-        (attempt.through, attempt.cursor) = (whole, middle);
-        let moved = self.ledger.record(key, from, middle, chain);
-        if moved || !self.handler.exactly_once {
-            self.handler.apply(effects);
+    fn creep(&mut self, at: usize, half: &Attempt) -> Option<(SessionId, Vec<Control>)> {
+        let record = half.record(&self.handler.poison);
+        let moved = !self.ledger_fails && self.ledger.record(&record);
+        if moved {
+            let reached = self.reached.entry(half.key).or_default();
+            *reached = (*reached).max(record.through);
+            let dead = half.dead(&self.handler.poison);
+            self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
         }
+        if moved || !self.handler.exactly_once {
+            self.handler.apply(half.effects(&self.handler.poison));
+        }
+        let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
         if !moved {
             attempt.stage = Stage::Ended { settled: None, failed: true };
             return None;
         }
+        attempt.cursor = half.through;
+        let (id, lane) = (half.session, half.key.lane);
+        let dead: Vec<_> =
+            half.dead(&self.handler.poison).into_iter().map(|effect| effect.number).collect();
         let session = self.sessions.get_mut(&id)?;
-        session.inbox.settled(key.lane, middle);
+        session.inbox.settled(lane, half.through);
         if session.closing {
             self.let_go(id);
             return None;
         }
-        Some((id, self.act(id, Vec::new())))
+        let reason = "poison".to_owned();
+        let said = Control::Dead(Dead { lane, numbers: dead.clone(), reason });
+        Some((id, self.act(id, if dead.is_empty() { Vec::new() } else { vec![said] })))
     }
 
     fn looked_up(
@@ -214,9 +261,22 @@ impl Server {
         key: LaneKey,
         first: Number,
     ) -> Option<(SessionId, Vec<Control>)> {
-        let (cursor, chain) = self.ledger.look_up(key, first);
+        let found = self.ledger.look_up(key, first);
         let session = self.sessions.get_mut(&id).filter(|session| !session.closing)?;
-        session.inbox.acquired(key.lane, cursor, chain, 0);
+        let Some((cursor, dead)) = found else {
+            self.close(id);
+            let (message, retry_after_ms) = ("the lane is retired".to_owned(), None);
+            let refused = Refused { code: RefusedCode::Rekey, message, retry_after_ms };
+            return Some((id, vec![Control::Refused(refused)]));
+        };
+        let reached = self.reached.entry(key).or_default();
+        *reached = (*reached).max(cursor.at);
+        session.dead.insert(key.lane, dead);
+        // A lane without packets has a known chain, whoever asks.
+        let start = || session.inbox.target(key.lane).map(|target| Chain::start(target, key.lane));
+        let fresh = cursor.at == Number::NONE;
+        let chain = cursor.chain.or_else(|| if fresh { start() } else { None });
+        session.inbox.acquired(key.lane, cursor.at, chain, cursor.skipped);
         Some((id, self.act(id, Vec::new())))
     }
 
@@ -226,9 +286,14 @@ impl Server {
         lane: Lane,
         settled: Option<Number>,
         failed: bool,
+        dead: Vec<Number>,
     ) -> Option<(SessionId, Vec<Control>)> {
         let session = self.sessions.get_mut(&id)?;
         let mut answers = Vec::new();
+        if !dead.is_empty() {
+            let reason = "poison".to_owned();
+            answers.push(Control::Dead(Dead { lane, numbers: dead, reason }));
+        }
         if let Some(through) = settled {
             session.inbox.settled(lane, through);
         }
@@ -252,7 +317,7 @@ impl Server {
     /// Carries out what the inbox orders; adds to `answers` what is said.
     fn act(&mut self, id: SessionId, mut answers: Vec<Control>) -> Vec<Control> {
         let Some(session) = self.sessions.get_mut(&id) else { return answers };
-        let spool = session.spool;
+        let spool = session.fence.spool;
         let (mut opened, mut acks) = (Vec::new(), Vec::new());
         while let Some(order) = session.inbox.poll() {
             match order {
@@ -265,7 +330,8 @@ impl Server {
                     }
                 }
                 Order::Opened { lane, generation, cursor, chain, skipped } => {
-                    let (window_bytes, dead) = (self.options.window_bytes, Vec::new());
+                    let window_bytes = self.options.window_bytes;
+                    let dead = session.dead.remove(&lane).unwrap_or_default();
                     opened.push(LaneOpened {
                         lane,
                         generation,
@@ -284,14 +350,19 @@ impl Server {
                         runs.push(run);
                     }
                     check_runs(&runs, cursor, through);
-                    begin(&mut self.jobs, id, key, (cursor, through, chain), runs);
+                    let attempt =
+                        Attempt::new(id, key, session.fence, cursor, through, chain, runs);
+                    begin(&mut self.jobs, attempt);
                 }
                 Order::Pass { lane, cursor, through, chain } => {
-                    let key = LaneKey { spool, lane };
-                    begin(&mut self.jobs, id, key, (cursor, through, chain), Vec::new());
+                    let (key, runs) = (LaneKey { spool, lane }, Vec::new());
+                    let attempt =
+                        Attempt::new(id, key, session.fence, cursor, through, chain, runs);
+                    begin(&mut self.jobs, attempt);
                 }
                 Order::Ack(ack) => {
-                    let reached = self.ledger.reached(LaneKey { spool, lane: ack.lane });
+                    let key = LaneKey { spool, lane: ack.lane };
+                    let reached = self.reached.get(&key).copied().unwrap_or_default();
                     assert!(ack.through <= reached, "{ack:?}, of which {reached} is durable");
                     acks.push(ack);
                 }
@@ -305,18 +376,24 @@ impl Server {
     /// A closing session gives back every lane in which no attempt of it is running any more.
     fn let_go(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
+        let spool = session.fence.spool;
         let running: BTreeSet<Lane> = session.inbox.attempts().collect();
-        for lane in session.inbox.lanes().filter(|lane| !running.contains(lane)) {
-            let key = LaneKey { spool: session.spool, lane };
-            self.waiting.remove(&(key, id));
-            if let Some(next) = self.leases.release(key, id)
-                && let Some(first) = self.waiting.remove(&(key, next))
-            {
-                self.jobs.push(Job::LookUp { session: next, key, first });
-            }
-        }
+        let lanes: Vec<Lane> =
+            session.inbox.lanes().filter(|lane| !running.contains(lane)).collect();
         if running.is_empty() {
             self.sessions.remove(&id);
+        }
+        for lane in lanes {
+            self.give_back(LaneKey { spool, lane }, id);
+        }
+    }
+
+    fn give_back(&mut self, key: LaneKey, id: SessionId) {
+        self.waiting.remove(&(key, id));
+        if let Some(next) = self.leases.release(key, id)
+            && let Some(first) = self.waiting.remove(&(key, next))
+        {
+            self.jobs.push(Job::LookUp { session: next, key, first });
         }
     }
 }
@@ -339,32 +416,26 @@ impl Session {
         put_off.then_some(Control::Pause(Pause { lane, generation, retry_after_ms, reason }))
     }
 
-    fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) {
+    fn hear_run(&mut self, lane: Lane, generation: u32, run: Run) -> Result<(), Violation> {
         let chain_after = run.verify().expect("an undamaged run");
         let (first, through, bytes) = (run.first(), run.last(), run.encoded().len() as u64);
         let arrival = Arrival { first, through, chain_after, bytes, skipped: false };
         let chain_at = |number| run.chain_at(number);
         let taken = self.inbox.arrived(lane, generation, arrival, chain_at);
-        let run = match taken.expect("an honest run") {
+        let run = match taken? {
             Admission::Taken => Some(run),
             Admission::TakenAfter(number) => run.part(number.next(), through),
             Admission::Ignored => None,
         };
         self.queues.entry(lane).or_default().extend(run);
+        Ok(())
     }
-}
 
-/// Begins an attempt, which must be the only one of its lane until its session has heard its end.
-fn begin(
-    jobs: &mut Vec<Job>,
-    session: SessionId,
-    key: LaneKey,
-    (cursor, through, chain): (Number, Number, Chain),
-    runs: Vec<Run>,
-) {
-    let runs_here = |job: &Job| matches!(job, Job::Attempt(other) if other.key == key);
-    assert!(!jobs.iter().any(runs_here), "two attempts at once in {key:?}");
-    let stage = if runs.is_empty() { Stage::Recording } else { Stage::Working };
-    let attempt = Attempt { session, key, cursor, through, chain, runs, stumbles: false, stage };
-    jobs.push(Job::Attempt(attempt));
+    fn hear_skip(&mut self, skip: &Skip) -> Result<(), Violation> {
+        let (first, through, chain_after) = (skip.first, skip.through, skip.chain_after);
+        let arrival = Arrival { first, through, chain_after, bytes: SKIP_BYTES, skipped: true };
+        let chain_at = |number| (number == first.before()).then_some(skip.chain).flatten();
+        let taken = self.inbox.arrived(skip.lane, skip.generation, arrival, chain_at);
+        taken.map(|_| ())
+    }
 }

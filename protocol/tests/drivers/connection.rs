@@ -236,7 +236,8 @@ impl Client {
         assert!(through <= legitimate, "{lane}: {through} was not acknowledged");
         assert!(through <= self.stored[&lane]);
         let before = self.dropped.insert(lane, through).unwrap_or_default();
-        assert!(through > before, "{lane}: dropped again, or back");
+        // The same number again only tells where the ledger's count of skipped ones begins.
+        assert!(through >= before, "{lane}: dropped back");
     }
 
     /// Faults stop: everything drains without anything new (R11).

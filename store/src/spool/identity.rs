@@ -28,8 +28,9 @@ impl Writer {
     }
 
     fn become_known_as(&mut self, identity: Identity, promise: Promise<Identity, AppendError>) {
-        if !self.stage.is_empty() {
-            // They were promised the id that they were numbered under.
+        if !self.stage.is_empty() || !self.drops.is_empty() {
+            // Packets were promised the id that they were numbered under, and what the ledger said
+            // of skipped ones belongs to the old name.
             self.commit();
         }
         if let Some(fault) = &self.failed {

@@ -128,7 +128,7 @@ impl LaneEntry {
                 handled = handled.saturating_sub(count);
             }
         }
-        if covered > 0 {
+        if through >= self.acked {
             self.skipped = waived.skipped;
         }
         self.acked = self.acked.max(through);

@@ -30,7 +30,7 @@ use super::catalog::Piece;
 use super::expire::Swept;
 use super::facts::{Identity, Stored};
 use super::full::{Parked, PoliciesKnown};
-use super::lanes::Lanes;
+use super::lanes::{LaneEntry, Lanes};
 use super::read::{Ask, Reader};
 use super::release::Moved;
 use super::segment::{Active, Paths};
@@ -234,7 +234,12 @@ impl Writer {
 
     /// Puts a drop aside for the next commit.
     fn waive(&mut self, lane: Lane, more: Waived) {
-        if self.lanes.get(lane).is_none_or(|entry| more.through <= entry.acked) {
+        // At the acknowledged number it only says where the ledger's count begins.
+        let news = |entry: &LaneEntry| {
+            more.through > entry.acked
+                || (more.through == entry.acked && more.skipped != entry.skipped)
+        };
+        if !self.lanes.get(lane).is_some_and(news) {
             return;
         }
         let waived = self.drops.entry(lane).or_default();
