@@ -41,7 +41,9 @@ fn was_a_torture(figures: &Value) {
     for number in ["stored", "handled", "dead_lettered"] {
         assert!(figures[number].as_u64().unwrap() > 20, "{number}: {figures:#}");
     }
-    assert!(figures["cuts"]["connections"].as_u64().unwrap() > 10, "{figures:#}");
+    for (group, kind) in [("cuts", "connections"), ("receiver", "accepted")] {
+        assert!(figures[group][kind].as_u64().unwrap() > 10, "{group}, {kind}: {figures:#}");
+    }
     for offence in ["lost", "twice", "out_of_order"] {
         assert_eq!(figures[offence], 0);
     }

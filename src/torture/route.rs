@@ -40,6 +40,11 @@ pub(super) const ROUTES: &[Route] = &[
     Route { name: "orders", end: End::File, targets: 4, weight: 40, sizes: SMALL },
     Route { name: "large", end: End::File, targets: 2, weight: 2, sizes: LARGE },
     Route { name: "discarded", end: End::Discard, targets: 3, weight: 15, sizes: SMALL },
+    Route { name: "fast", end: End::Http, targets: 3, weight: 10, sizes: SMALL },
+    Route { name: "slow", end: End::Http, targets: 3, weight: 3, sizes: SMALL },
+    Route { name: "failing", end: End::Http, targets: 2, weight: 4, sizes: SMALL },
+    Route { name: "hanging", end: End::Http, targets: 2, weight: 4, sizes: SMALL },
+    Route { name: POISON, end: End::Http, targets: 2, weight: 6, sizes: SMALL },
     // No handler has it.
     Route { name: "nowhere", end: End::Dead, targets: 1, weight: 3, sizes: SMALL },
 ];
