@@ -65,6 +65,8 @@ pub enum Command {
     },
     /// Measure a real client and server on this machine
     Bench(BenchArgs),
+    /// Break everything at random on this machine, and prove that nothing is lost or twice
+    Torture(TortureArgs),
     /// A process that `bench` starts.
     #[command(hide = true)]
     BenchPart(BenchPart),
@@ -223,6 +225,25 @@ pub enum BenchHandler {
     Discard,
     /// Writes ndjson, exactly once.
     File,
+}
+
+/// What to torture, and how long.
+#[derive(Debug, Clone, Args)]
+pub struct TortureArgs {
+    /// How long faults happen; draining comes on top
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub seconds: u64,
+    /// What the plan of faults is drawn from [default: at random, and printed]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Clients, each with its own bad network
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub clients: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The processes of a measurement.

@@ -15,5 +15,6 @@ pub mod run;
 pub mod send;
 pub mod status;
 pub mod telemetry;
+pub mod torture;
 pub mod unix_socket;
 pub mod wiring;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, ledger, run, send, status};
+use paquebot::{bench, doctor, ledger, run, send, status, torture};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Doctor { config, json } => doctor::doctor(&config, json),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Bench(args) => bench::bench(&args),
+        Command::Torture(args) => torture::torture(&args),
         Command::BenchPart(part) => bench::part(part.part),
     };
     match done {

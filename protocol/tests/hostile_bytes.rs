@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use common::frames::frame;
 use common::options::seeds_in;
 use common::packets::{OwnedPacket, Start, run};
-use paquebot_protocol::codec::{LENGTH_BYTES, decode_frame, encode_frame, split_frame};
+use paquebot_protocol::codec::{HEAD_BYTES, decode_frame, encode_frame, split_frame};
 use paquebot_protocol::run::RunError;
 use paquebot_protocol::{Frame, Number, Packet, Run};
 use proptest::collection::vec;
@@ -105,10 +105,10 @@ proptest! {
     fn no_damage_to_a_frame_causes_a_panic(
         frame in frame(),
         damages in vec(damage(), 1..4),
-        keep_length in any::<bool>(),
+        keep_head in any::<bool>(),
     ) {
         let mut bytes = bytes_of(&frame);
-        let mut bytes = bytes.split_off(if keep_length { 0 } else { LENGTH_BYTES });
+        let mut bytes = bytes.split_off(if keep_head { 0 } else { HEAD_BYTES });
         for damage in damages {
             damage.apply(&mut bytes);
         }

@@ -15,12 +15,13 @@ use common::frames::{examples, frame};
 use common::options::seeds_in;
 use common::packets::{OwnedPacket, Start, batch_of, packet, packets, records_of, run, start};
 use paquebot_protocol::codec::{
-    FRAME_OVERHEAD_BYTES_MAX, FrameError, LENGTH_BYTES, decode_frame, encode_frame, split_frame,
+    FRAME_OVERHEAD_BYTES_MAX, FrameError, HEAD_BYTES, decode_frame, encode_frame, split_frame,
 };
 use paquebot_protocol::run::RunBuilder;
 use paquebot_protocol::{Chain, Control, Frame, Number, Packet, Run};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
 
 const FRAME_BYTES_MAX: u32 = 1024 * 1024;
 
@@ -228,18 +229,39 @@ fn a_truncated_frame_waits_for_the_rest() {
 #[test]
 fn an_overlong_frame_is_refused_as_soon_as_its_length_is_known() {
     let max = FRAME_OVERHEAD_BYTES_MAX;
-    let mut buffer = BytesMut::from(&(max + 1).to_be_bytes()[..]);
+    let mut buffer = head_announcing(max + 1);
     let refused = split_frame(&mut buffer, max);
     assert!(matches!(refused, Err(FrameError::TooLong { found, .. }) if found == max + 1));
-    let mut buffer = BytesMut::from(&max.to_be_bytes()[..]);
+    let mut buffer = head_announcing(max);
     assert!(matches!(split_frame(&mut buffer, max), Ok(None)));
+}
+
+/// A head as it begins a frame of so many bytes.
+fn head_announcing(body_bytes: u32) -> BytesMut {
+    let length = body_bytes.to_be_bytes();
+    let check = (xxh3_64(&length) as u32).to_be_bytes();
+    BytesMut::from(&[length, check, [0; 4]].concat()[..])
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_frame_is_found() {
+    for (name, frame) in examples() {
+        let bytes = bytes_of(&frame);
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = BytesMut::from(&bytes[..]);
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let split = split_frame(&mut damaged, FRAME_BYTES_MAX);
+            let found = matches!(split, Err(FrameError::Damaged { .. }));
+            assert!(found, "{name}: bit {bit} flipped, and taken for {split:?}");
+        }
+    }
 }
 
 #[test]
 fn an_unknown_field_in_a_control_frame_is_ignored() {
     let with_fields = ["hello", "welcome", "refused", "skip", "dead", "refuse_run", "pause"];
     for (name, frame) in examples().into_iter().filter(|(name, _)| with_fields.contains(name)) {
-        let mut body = bytes_of(&frame).split_off(LENGTH_BYTES);
+        let mut body = bytes_of(&frame).split_off(HEAD_BYTES);
         // {name: {fields}}: one more field at the end of the inner map, a nested one at that.
         let fields = 2 + name.len();
         assert_eq!(body[fields] & 0xf0, 0x80, "{name}: expected a short map of fields");
@@ -263,7 +285,7 @@ fn codes_of_a_later_version_are_read_as_unknown() {
     let codes = [("refused", &b"busy"[..]), ("skip", b"expired"), ("refuse_run", b"too-large")];
     for (name, code) in codes {
         let (_, frame) = examples().into_iter().find(|(kind, _)| *kind == name).expect(name);
-        let body = bytes_of(&frame).split_off(LENGTH_BYTES);
+        let body = bytes_of(&frame).split_off(HEAD_BYTES);
         let at = body.windows(code.len()).position(|window| window == code).expect("the code");
         let mut later = body.clone();
         later[at..at + code.len()].fill(b'z');

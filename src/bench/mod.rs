@@ -8,7 +8,7 @@ mod ideal;
 mod load;
 mod pipe;
 mod report;
-mod usage;
+pub(crate) mod usage;
 
 use std::path::PathBuf;
 

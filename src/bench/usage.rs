@@ -6,18 +6,18 @@ use crate::exit::{Code, Failure};
 
 /// The counters of one process.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Time on a processor, in user and kernel mode, in microseconds.
-    pub(super) cpu_us: u64,
+    pub(crate) cpu_us: u64,
     /// The most memory that was resident at once.
-    pub(super) rss_peak_bytes: u64,
+    pub(crate) rss_peak_bytes: u64,
     /// Bytes that it caused to be written to disks.
-    pub(super) disk_bytes: u64,
+    pub(crate) disk_bytes: u64,
 }
 
 impl Usage {
     /// Reads `/proc` for the process.
-    pub(super) fn of(process: u32) -> Result<Self, Failure> {
+    pub(crate) fn of(process: u32) -> Result<Self, Failure> {
         let read = |file: &str| {
             let path = format!("/proc/{process}/{file}");
             fs::read_to_string(&path).map_err(Failure::of(Code::Io, &path))

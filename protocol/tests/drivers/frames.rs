@@ -2,7 +2,7 @@
 //! `frame_decoder` and by `hostile_bytes.rs`.
 
 use bytes::{Bytes, BytesMut};
-use paquebot_protocol::codec::{LENGTH_BYTES, decode_frame, encode_frame, split_frame};
+use paquebot_protocol::codec::{HEAD_BYTES, decode_frame, encode_frame, split_frame};
 use paquebot_protocol::{Frame, Packet};
 
 /// What a server takes at most; beyond it nothing is gathered.
@@ -66,5 +66,5 @@ fn read(pieces: &[&[u8]]) -> (Vec<Frame>, Option<String>) {
 fn written(frame: &Frame) -> Bytes {
     let mut bytes = Vec::new();
     encode_frame(frame, &mut bytes);
-    Bytes::from(bytes.split_off(LENGTH_BYTES))
+    Bytes::from(bytes.split_off(HEAD_BYTES))
 }
