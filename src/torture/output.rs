@@ -8,7 +8,9 @@ use std::sync::{Arc, mpsc};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use paquebot_protocol::Packet;
-use paquebot_store::{FileDisk, Ledger, LedgerOptions};
+use paquebot_store::{
+    DeadLetterFilter, DeadLetterLimits, FileDisk, Ledger, LedgerError, LedgerOptions, Reply,
+};
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -78,29 +80,46 @@ fn lines(path: &Path) -> Result<Vec<Seen>, Failure> {
 /// The dead letters in the ledger of a server that has stopped.
 pub(super) fn dead_letters(server_dir: &Path) -> Result<Vec<Seen>, Failure> {
     let failed = |why: String| Failure::new(Code::Data, format!("reading dead letters: {why}"));
-    let options = LedgerOptions { dir: server_dir.join("data") };
-    let opened = Ledger::open(options, Arc::new(FileDisk));
+    let (dir, dead_letters) = (server_dir.join("data"), DeadLetterLimits::default());
+    let opened = Ledger::open(LedgerOptions { dir, dead_letters }, Arc::new(FileDisk));
     let (ledger, _) = opened.map_err(|error| failed(error.to_string()))?;
+    let (mut names, mut seen) = (Names::default(), Vec::new());
+    let mut filter = DeadLetterFilter { limit: 1_000, ..DeadLetterFilter::default() };
+    loop {
+        let page = ask(|reply| ledger.list_dead_letters(filter.clone(), reply)).map_err(failed)?;
+        for listed in page.letters {
+            let id = listed.letter.id;
+            let letter = ask(|reply| ledger.dead_letter(id, reply)).map_err(failed)?;
+            let letter = letter.ok_or_else(|| failed(format!("{id} is listed and not there")))?;
+            let packet =
+                Packet::decode(&letter.record).map_err(|error| failed(error.to_string()))?;
+            seen.push(Seen {
+                id: id.to_string(),
+                client: names.get(letter.client.as_str()),
+                target: names.get(letter.target.as_str()),
+                number: id.number.0,
+                digest: xxh3_64(packet.data),
+                bytes: packet.data.len() as u64,
+            });
+        }
+        filter.after = match page.next {
+            None => break,
+            next => next,
+        };
+    }
+    ledger.close().map_err(failed)?;
+    Ok(seen)
+}
+
+/// Asks the ledger, and waits for the answer.
+fn ask<T: Send + 'static>(
+    question: impl FnOnce(Reply<Result<T, LedgerError>>),
+) -> Result<T, String> {
     let (answer, answered) = mpsc::channel();
     // Whoever waits is this thread.
-    ledger.dead_letters(usize::MAX, Box::new(move |found| drop(answer.send(found))));
-    let letters = answered.recv().map_err(|error| failed(error.to_string()))?;
-    let letters = letters.map_err(|error| failed(error.to_string()))?;
-    ledger.close().map_err(failed)?;
-    let mut names = Names::default();
-    let mut seen = Vec::with_capacity(letters.len());
-    for letter in letters {
-        let packet = Packet::decode(&letter.record).map_err(|error| failed(error.to_string()))?;
-        seen.push(Seen {
-            id: letter.id.to_string(),
-            client: names.get(letter.client.as_str()),
-            target: names.get(letter.target.as_str()),
-            number: letter.id.number.0,
-            digest: xxh3_64(packet.data),
-            bytes: packet.data.len() as u64,
-        });
-    }
-    Ok(seen)
+    question(Box::new(move |found| drop(answer.send(found))));
+    let found = answered.recv().map_err(|error| error.to_string())?;
+    found.map_err(|error| error.to_string())
 }
 
 impl Names {

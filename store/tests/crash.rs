@@ -19,11 +19,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{
-    CrashDisk, LedgerRig, Plan, SpoolRig, data, fence, key, letter, mark, options, segment,
-};
+use common::{CrashDisk, Plan, SpoolRig, data, options, segment};
 use paquebot_protocol::{Lane, Number};
-use paquebot_store::{Admitted, SpoolOptions};
+use paquebot_store::SpoolOptions;
 
 fn seeds() -> Vec<u64> {
     match std::env::var("CRASH_SEED") {

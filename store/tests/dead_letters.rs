@@ -71,29 +71,25 @@ fn one_list_runs_through_all_segments_in_the_order_in_which_they_came() {
     for number in 1..=60 {
         expected.extend([(9, number), (2, number)]);
     }
-    for rig in [rig.reopen()] {
-        let found = rig.dead_letters();
-        let found: Vec<_> = found.iter().map(|l| (l.id.spool.0[0], l.id.number.0)).collect();
-        assert_eq!(found, expected);
-        let all = DeadLetterFilter { limit: 1_000, ..DeadLetterFilter::default() };
-        let count = |filter: DeadLetterFilter| rig.list(&filter).letters.len();
-        assert_eq!(count(all.clone()), 120);
-        assert_eq!(count(DeadLetterFilter { handler: Some("alarms".into()), ..all.clone() }), 30);
-        assert_eq!(count(DeadLetterFilter { client: Some(client("till-2")), ..all.clone() }), 60);
-        let pattern = Some("alarm.*".parse().unwrap());
-        assert_eq!(count(DeadLetterFilter { target: pattern, ..all.clone() }), 60);
-        assert_eq!(count(DeadLetterFilter { since_ms: Some(51), ..all.clone() }), 20);
-        let page = rig.list(&DeadLetterFilter { limit: 100, ..all.clone() });
-        let rest = rig.list(&DeadLetterFilter { after: page.next, ..all.clone() });
-        assert_eq!((page.letters.len(), rest.letters.len(), rest.next), (100, 20, None));
-        let status = rig.ledger.status();
-        let by: Vec<_> = status
-            .dead_letters_of
-            .iter()
-            .map(|of| (of.handler.as_str(), of.count, of.bytes))
-            .collect();
-        assert_eq!(by, [("alarms", 30, 270_000), ("orders", 90, 276_000)]);
-    }
+    let rig = rig.reopen();
+    let found = rig.dead_letters();
+    let found: Vec<_> = found.iter().map(|l| (l.id.spool.0[0], l.id.number.0)).collect();
+    assert_eq!(found, expected);
+    let all = DeadLetterFilter { limit: 1_000, ..DeadLetterFilter::default() };
+    let count = |filter: DeadLetterFilter| rig.list(&filter).letters.len();
+    assert_eq!(count(all.clone()), 120);
+    assert_eq!(count(DeadLetterFilter { handler: Some("alarms".into()), ..all.clone() }), 30);
+    assert_eq!(count(DeadLetterFilter { client: Some(client("till-2")), ..all.clone() }), 60);
+    let pattern = Some("alarm.*".parse().unwrap());
+    assert_eq!(count(DeadLetterFilter { target: pattern, ..all.clone() }), 60);
+    assert_eq!(count(DeadLetterFilter { since_ms: Some(51), ..all.clone() }), 20);
+    let page = rig.list(&DeadLetterFilter { limit: 100, ..all.clone() });
+    let rest = rig.list(&DeadLetterFilter { after: page.next, ..all.clone() });
+    assert_eq!((page.letters.len(), rest.letters.len(), rest.next), (100, 20, None));
+    let status = rig.ledger.status();
+    let by: Vec<_> =
+        status.dead_letters_of.iter().map(|of| (of.handler.as_str(), of.count, of.bytes)).collect();
+    assert_eq!(by, [("alarms", 30, 270_000), ("orders", 90, 276_000)]);
 }
 
 #[test]
@@ -139,17 +135,16 @@ fn the_oldest_make_room_and_are_counted() {
     }
     let filter =
         DeadLetterFilter { client: Some(client("till-1")), limit: 99, ..Default::default() };
-    for rig in [rig.crash()] {
-        let left: Vec<_> = rig.list(&filter).letters;
-        let left: Vec<_> = left.iter().map(|listed| listed.letter.id.number.0).collect();
-        assert_eq!(left, (31..=40).collect::<Vec<_>>());
-        assert_eq!(rig.ledger.status().dead_letters_gone["evicted"], 30);
-        assert_eq!(rig.ledger.status().dead_letters, 11);
-        // A letter that is larger than the quota makes no room.
-        let large = bury(&rig, one, of(one, "till-1", 41, 100_000));
-        assert!(matches!(large, Err(RecordError::DeadLettersFull { .. })), "{large:?}");
-        assert_eq!(rig.ledger.status().dead_letters, 11);
-    }
+    let rig = rig.crash();
+    let left: Vec<_> = rig.list(&filter).letters;
+    let left: Vec<_> = left.iter().map(|listed| listed.letter.id.number.0).collect();
+    assert_eq!(left, (31..=40).collect::<Vec<_>>());
+    assert_eq!(rig.ledger.status().dead_letters_gone["evicted"], 30);
+    assert_eq!(rig.ledger.status().dead_letters, 11);
+    // A letter that is larger than the quota makes no room.
+    let large = bury(&rig, one, of(one, "till-1", 41, 100_000));
+    assert!(matches!(large, Err(RecordError::DeadLettersFull { .. })), "{large:?}");
+    assert_eq!(rig.ledger.status().dead_letters, 11);
 }
 
 #[test]

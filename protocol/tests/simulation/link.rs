@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use paquebot_protocol::codec::{LENGTH_BYTES, decode_frame, encode_frame};
+use paquebot_protocol::codec::{HEAD_BYTES, decode_frame, encode_frame};
 use paquebot_protocol::heartbeat::Heartbeat;
 use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::{Frame, Millis};
@@ -77,7 +77,7 @@ impl Link {
 fn encoded(frame: &Frame) -> Bytes {
     let mut out = Vec::new();
     encode_frame(frame, &mut out);
-    Bytes::from(out).slice(LENGTH_BYTES..)
+    Bytes::from(out).slice(HEAD_BYTES..)
 }
 
 pub(crate) fn decoded(body: &Bytes) -> Frame {
