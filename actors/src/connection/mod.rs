@@ -4,6 +4,7 @@
 //! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
 //! dropping only what the outbox says.
 
+mod sending;
 mod socket;
 mod traffic;
 

@@ -4,27 +4,23 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{OpenLane, RefusedCode, SKIP_BYTES, Skip};
+use paquebot_protocol::frame::{OpenLane, RefusedCode};
 use paquebot_protocol::outbox::Order;
 use paquebot_protocol::{Control, Frame, Lane, Millis, Number};
-use paquebot_store::{StoredRun, Stretch, Tombstone};
+use paquebot_store::{StoredRun, Tombstone};
 
 use super::{Connection, LaneFacts};
 use crate::clock;
-use crate::persistence::{DropThrough, Expire, Loaded, Prove, Proven, Read, Rekey, Rekeyed};
-use crate::shelf::READ_BYTES;
+use crate::persistence::{DropThrough, Loaded, Prove, Proven, Rekey, Rekeyed};
 
 /// How long a run that the server can never take waits for someone to change that.
-const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
+pub(super) const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
 
 /// No server makes this client wait longer than this (R11).
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// How long a lane whose packets could not be read waits.
 const READ_FAILED_PAUSE: Millis = Millis(30 * 1000);
-
-/// How long a lane waits for the spool to declare packets that are over.
-const EXPIRE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lanes that are opened in one frame.
 const OPEN_LANES_AT_ONCE: usize = 128;
@@ -152,87 +148,6 @@ impl Connection {
         }
     }
 
-    fn send(
-        &mut self,
-        lane: Lane,
-        generation: u32,
-        from: Number,
-        packets_max: u64,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), String> {
-        let Some(facts) = self.lanes.get_mut(&lane) else { return Ok(()) };
-        let Some(socket) = &self.socket else { return Ok(()) };
-        let run = match self.shelf.take(lane, from, packets_max) {
-            Some(Stretch::Tombstone(tombstone)) => return self.skip(lane, generation, &tombstone),
-            Some(Stretch::Run { expires: Some(expires), .. })
-                if expires <= (self.options.now.0)() =>
-            {
-                // The spool declares what is over; the lane goes on when it has.
-                self.outbox.loading(lane);
-                self.shelf.clear_lane(lane);
-                self.ports.expire.do_send(Expire { lane, from });
-                ctx.run_later(EXPIRE_PATIENCE, move |connection, ctx| connection.go_on(lane, ctx));
-                return Ok(());
-            }
-            Some(Stretch::Run { run, .. }) => Some(run),
-            None => None,
-        };
-        if let Some(run) = run.as_ref().filter(|run| run.encoded().len() > socket.run_bytes_max) {
-            tracing::error!(target = %facts.target, number = %run.first(),
-                bytes = run.encoded().len(), takes = socket.run_bytes_max,
-                "the server does not take packets of this size; the lane waits, others go on");
-            self.pause(lane, generation, REFUSED_RUN_PAUSE, ctx);
-            return Ok(());
-        }
-        let sent_through = run.as_ref().map_or(from.before(), paquebot_protocol::Run::last);
-        if let Some(run) = run {
-            socket.writer.run(lane, generation, &run);
-            let packets = u64::from(run.head().count);
-            let resent = facts.sent_through.next().since(run.first()).min(packets);
-            self.meters.sent(&facts.target, packets - resent, resent);
-            facts.sent_through = facts.sent_through.max(run.last());
-            self.link.sent(run.encoded().len());
-            self.outbox.sent(lane, run.last(), run.encoded().len() as u64);
-        } else {
-            // Whatever is at hand does not go on from what was sent: it is read anew.
-            self.shelf.clear_lane(lane);
-            self.outbox.loading(lane);
-        }
-        self.read_ahead(lane, sent_through, ctx);
-        Ok(())
-    }
-
-    /// Says that packets will never come, in their place.
-    fn skip(&mut self, lane: Lane, generation: u32, tombstone: &Tombstone) -> Result<(), String> {
-        let Tombstone { first, last: through, chain, chain_after, reason } = *tombstone;
-        self.say(&[Control::Skip(Skip {
-            lane,
-            generation,
-            first,
-            through,
-            chain,
-            chain_after,
-            reason,
-        })])?;
-        self.outbox.sent(lane, through, SKIP_BYTES);
-        Ok(())
-    }
-
-    /// What the lane waited for on disk may be there now.
-    fn go_on(&mut self, lane: Lane, ctx: &mut Context<Self>) {
-        self.outbox.loaded(lane);
-        self.act(ctx);
-    }
-
-    /// Reads on for a lane that has little at hand and more on disk.
-    fn read_ahead(&mut self, lane: Lane, sent_through: Number, ctx: &mut Context<Self>) {
-        let Some(facts) = self.lanes.get(&lane) else { return };
-        if let Some(from) = self.shelf.read_from(lane, sent_through, facts.stored_through) {
-            let reply = ctx.address().recipient();
-            self.ports.read.do_send(Read { lane, from, bytes_max: READ_BYTES, reply });
-        }
-    }
-
     fn drop_through(&mut self, lane: Lane, through: Number, skipped: u64) {
         let Some(facts) = self.lanes.get_mut(&lane) else { return };
         let alive = facts.dead.split_off(&through.next());
@@ -240,7 +155,13 @@ impl Connection {
         self.ports.drop_through.do_send(DropThrough { lane, through, dead, skipped });
     }
 
-    fn pause(&mut self, lane: Lane, generation: u32, wait: Millis, ctx: &mut Context<Self>) {
+    pub(super) fn pause(
+        &mut self,
+        lane: Lane,
+        generation: u32,
+        wait: Millis,
+        ctx: &mut Context<Self>,
+    ) {
         self.outbox.paused(lane, generation, clock::now().after(wait));
         self.shelf.clear_lane(lane);
         ctx.run_later(wait.into(), Connection::act);

@@ -17,6 +17,7 @@ pub(crate) mod attempt;
 pub(crate) mod client;
 pub(crate) mod frames;
 pub(crate) mod handler;
+pub(crate) mod jobs;
 pub(crate) mod ledger;
 pub(crate) mod moves;
 pub(crate) mod options;

@@ -3,26 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{
-    Dead, LaneOpened, Pause, RefuseRun, RefuseRunCode, Refused, RefusedCode, SKIP_BYTES, Skip,
-};
+use paquebot_protocol::frame::{LaneOpened, Pause, RefuseRun, RefuseRunCode, SKIP_BYTES, Skip};
 use paquebot_protocol::inbox::{Admission, Arrival, Inbox, Order, Violation};
 use paquebot_protocol::lease::{Leases, SessionId};
-use paquebot_protocol::{Chain, Control, Frame, Lane, LaneKey, Number, Run};
+use paquebot_protocol::{Control, Frame, Lane, LaneKey, Number, Run};
 
 use super::Options;
-use super::attempt::{Attempt, Job, Stage, begin, check_runs};
-use super::handler::{Handler, Mood};
+use super::attempt::{Attempt, Job, begin, check_runs};
+use super::handler::Handler;
 use super::ledger::{Fence, Ledger};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Session {
-    fence: Fence,
-    inbox: Inbox,
-    queues: BTreeMap<Lane, VecDeque<Run>>,
+pub(super) struct Session {
+    pub(super) fence: Fence,
+    pub(super) inbox: Inbox,
+    pub(super) queues: BTreeMap<Lane, VecDeque<Run>>,
     /// What `lane_opened` has to say of dead letters.
-    dead: BTreeMap<Lane, Vec<Number>>,
-    closing: bool,
+    pub(super) dead: BTreeMap<Lane, Vec<Number>>,
+    pub(super) closing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,18 +29,18 @@ pub(crate) struct Server {
     pub(crate) handler: Handler,
     /// Nothing can be recorded at present.
     pub(crate) ledger_fails: bool,
-    options: Options,
-    leases: Leases,
-    sessions: BTreeMap<SessionId, Session>,
-    waiting: BTreeMap<(LaneKey, SessionId), Number>,
-    jobs: Vec<Job>,
-    sessions_ever: u64,
+    pub(super) options: Options,
+    pub(super) leases: Leases,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) waiting: BTreeMap<(LaneKey, SessionId), Number>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) sessions_ever: u64,
     /// The next run of these lanes will be found damaged.
     pub(crate) refusing: BTreeSet<Lane>,
     /// For the next run of these lanes there will be no room.
     pub(crate) putting_off: BTreeSet<Lane>,
     /// The highest cursor that ever was durable, whatever was forgotten since.
-    reached: BTreeMap<LaneKey, Number>,
+    pub(super) reached: BTreeMap<LaneKey, Number>,
 }
 
 impl Server {
@@ -153,169 +151,8 @@ impl Server {
         self.sessions.get(&id).map(|session| session.fence)
     }
 
-    /// The jobs that can go on now.
-    pub(crate) fn jobs(&self) -> impl Iterator<Item = usize> {
-        let can = |job: &Job| match job {
-            Job::LookUp { .. } => !self.ledger_fails,
-            Job::Attempt(attempt) => {
-                let slow = self.handler.mood(attempt.key.lane) == Mood::Slow;
-                attempt.stage != Stage::Working || !slow
-            }
-        };
-        self.jobs.iter().enumerate().filter(move |(_, job)| can(job)).map(|(at, _)| at)
-    }
-
-    pub(crate) fn reached(&self, key: LaneKey) -> Number {
-        self.reached.get(&key).copied().unwrap_or_default()
-    }
-
-    /// A job goes on by one piece; gives what a session says because of it.
-    pub(crate) fn go_on(&mut self, at: usize) -> Option<(SessionId, Vec<Control>)> {
-        let Job::Attempt(attempt) = &mut self.jobs[at] else {
-            let Job::LookUp { session, key, first } = self.jobs.remove(at) else { return None };
-            return self.looked_up(session, key, first);
-        };
-        match attempt.stage {
-            Stage::Working => {
-                match self.handler.mood(attempt.key.lane) {
-                    Mood::Stumbling => attempt.stumble(),
-                    Mood::Failing => attempt.through = attempt.cursor,
-                    Mood::Creeping => {
-                        if let Some(half) = attempt.first_half() {
-                            return self.creep(at, &half);
-                        }
-                    }
-                    Mood::Well | Mood::Slow => {}
-                }
-                if attempt.through == attempt.cursor {
-                    attempt.stage = Stage::Ended { settled: None, failed: true };
-                    return None;
-                }
-                attempt.stage = Stage::Recording;
-                if !self.handler.exactly_once {
-                    self.handler.apply(attempt.effects(&self.handler.poison));
-                }
-                None
-            }
-            Stage::Recording => {
-                let record = attempt.record(&self.handler.poison);
-                let moved = !self.ledger_fails && self.ledger.record(&record);
-                if moved {
-                    let reached = self.reached.entry(attempt.key).or_default();
-                    *reached = (*reached).max(record.through);
-                    let dead = attempt.dead(&self.handler.poison);
-                    self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
-                    if self.handler.exactly_once {
-                        self.handler.apply(attempt.effects(&self.handler.poison));
-                    }
-                }
-                let failed = !moved || attempt.stumbles;
-                attempt.stage = Stage::Ended { settled: moved.then_some(record.through), failed };
-                None
-            }
-            Stage::Ended { settled, failed } => {
-                let Job::Attempt(attempt) = self.jobs.remove(at) else { return None };
-                let dead = settled.map(|_| attempt.dead(&self.handler.poison)).unwrap_or_default();
-                let dead = dead.into_iter().map(|effect| effect.number).collect();
-                self.ended(attempt.session, attempt.key.lane, settled, failed, dead)
-            }
-        }
-    }
-
-    /// Half of what is left of an attempt has its outcome, and the attempt goes on.
-    fn creep(&mut self, at: usize, half: &Attempt) -> Option<(SessionId, Vec<Control>)> {
-        let record = half.record(&self.handler.poison);
-        let moved = !self.ledger_fails && self.ledger.record(&record);
-        if moved {
-            let reached = self.reached.entry(half.key).or_default();
-            *reached = (*reached).max(record.through);
-            let dead = half.dead(&self.handler.poison);
-            self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
-        }
-        if moved || !self.handler.exactly_once {
-            self.handler.apply(half.effects(&self.handler.poison));
-        }
-        let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
-        if !moved {
-            attempt.stage = Stage::Ended { settled: None, failed: true };
-            return None;
-        }
-        attempt.cursor = half.through;
-        let (id, lane) = (half.session, half.key.lane);
-        let dead: Vec<_> =
-            half.dead(&self.handler.poison).into_iter().map(|effect| effect.number).collect();
-        let session = self.sessions.get_mut(&id)?;
-        session.inbox.settled(lane, half.through);
-        if session.closing {
-            self.let_go(id);
-            return None;
-        }
-        let reason = "poison".to_owned();
-        let said = Control::Dead(Dead { lane, numbers: dead.clone(), reason });
-        Some((id, self.act(id, if dead.is_empty() { Vec::new() } else { vec![said] })))
-    }
-
-    fn looked_up(
-        &mut self,
-        id: SessionId,
-        key: LaneKey,
-        first: Number,
-    ) -> Option<(SessionId, Vec<Control>)> {
-        let found = self.ledger.look_up(key, first);
-        let session = self.sessions.get_mut(&id).filter(|session| !session.closing)?;
-        let Some((cursor, dead)) = found else {
-            self.close(id);
-            let (message, retry_after_ms) = ("the lane is retired".to_owned(), None);
-            let refused = Refused { code: RefusedCode::Rekey, message, retry_after_ms };
-            return Some((id, vec![Control::Refused(refused)]));
-        };
-        let reached = self.reached.entry(key).or_default();
-        *reached = (*reached).max(cursor.at);
-        session.dead.insert(key.lane, dead);
-        // A lane without packets has a known chain, whoever asks.
-        let start = || session.inbox.target(key.lane).map(|target| Chain::start(target, key.lane));
-        let fresh = cursor.at == Number::NONE;
-        let chain = cursor.chain.or_else(|| if fresh { start() } else { None });
-        session.inbox.acquired(key.lane, cursor.at, chain, cursor.skipped);
-        Some((id, self.act(id, Vec::new())))
-    }
-
-    fn ended(
-        &mut self,
-        id: SessionId,
-        lane: Lane,
-        settled: Option<Number>,
-        failed: bool,
-        dead: Vec<Number>,
-    ) -> Option<(SessionId, Vec<Control>)> {
-        let session = self.sessions.get_mut(&id)?;
-        let mut answers = Vec::new();
-        if !dead.is_empty() {
-            let reason = "poison".to_owned();
-            answers.push(Control::Dead(Dead { lane, numbers: dead, reason }));
-        }
-        if let Some(through) = settled {
-            session.inbox.settled(lane, through);
-        }
-        if failed {
-            // What was acknowledged is said before the pause.
-            answers = self.act(id, answers);
-            let session = self.sessions.get_mut(&id)?;
-            session.queues.remove(&lane);
-            if let Some(generation) = session.inbox.failed(lane) {
-                let (retry_after_ms, reason) = (self.options.retry_after_ms, "failing".to_owned());
-                answers.push(Control::Pause(Pause { lane, generation, retry_after_ms, reason }));
-            }
-        }
-        if self.sessions[&id].closing {
-            self.let_go(id);
-            return None;
-        }
-        Some((id, self.act(id, answers)))
-    }
-
     /// Carries out what the inbox orders; adds to `answers` what is said.
-    fn act(&mut self, id: SessionId, mut answers: Vec<Control>) -> Vec<Control> {
+    pub(super) fn act(&mut self, id: SessionId, mut answers: Vec<Control>) -> Vec<Control> {
         let Some(session) = self.sessions.get_mut(&id) else { return answers };
         let spool = session.fence.spool;
         let (mut opened, mut acks) = (Vec::new(), Vec::new());
@@ -374,7 +211,7 @@ impl Server {
     }
 
     /// A closing session gives back every lane in which no attempt of it is running any more.
-    fn let_go(&mut self, id: SessionId) {
+    pub(super) fn let_go(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
         let spool = session.fence.spool;
         let running: BTreeSet<Lane> = session.inbox.attempts().collect();
