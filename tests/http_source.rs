@@ -125,7 +125,8 @@ fn a_full_spool_refuses_with_a_time_to_come_back_and_takes_packets_again_when_it
     };
     assert_problem(&refused, 429, "spool-full", "");
     assert!(refused.header("retry-after").is_some());
-    assert!(stored >= 12, "only {stored} packets fit, each in a page of twice its length");
+    // Each takes a page of twice its length, and the last eighth is left to other targets.
+    assert!(stored >= 10, "only {stored} packets fit");
     let bytes = broker.bytes_of("client/spool");
     assert!(bytes <= 16 * 1024 * 1024, "{stored} packets take {bytes} bytes");
     broker.start_server();
