@@ -43,14 +43,6 @@ pub enum OpenError {
         /// The format of the file.
         found: u64,
     },
-    /// A segment that holds packets is gone.
-    #[error("{path}: expected this segment with {packets}, found no such file")]
-    MissingSegment {
-        /// The file.
-        path: PathBuf,
-        /// Which packets are gone with it.
-        packets: String,
-    },
     /// A thread cannot be started, or random bytes cannot be drawn.
     #[error("expected {expected}, found {found}")]
     System {

@@ -40,6 +40,6 @@ pub use ledger::{
 pub use reply::Reply;
 pub use spool::{
     Append, Committed, Identity, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Policies,
-    Reading, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone,
-    WhenFull,
+    Quarantine, Reading, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock,
+    Tombstone, WhenFull,
 };

@@ -5,6 +5,7 @@ use crate::fault::Fault;
 /// Random bytes for `what`.
 pub(crate) fn bytes<const N: usize>(what: &str) -> Result<[u8; N], Fault> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Fault::damaged(what, error))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Fault::Broken(format!("expected {what}, found {error}")))?;
     Ok(bytes)
 }

@@ -8,7 +8,7 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock` | as long as the spool; copied at rotation |
+//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock`; `condemned` | as long as the spool; copied at rotation |
 //! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
 //! | `runs` | lane, **last** number | envelope and run | until its last packet is acknowledged |
 //! | `tombstones` | lane, last number | [`TombstoneRow`] | until it is acknowledged |
@@ -16,7 +16,11 @@
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
-//! tombstone wins over what a run holds of its numbers.
+//! tombstone wins over what a run holds of its numbers. Runs, and the rows of the spool, of lanes and
+//! of tombstones, can be found by their bytes alone (`spool/scan.rs`, R10). `condemned` names the
+//! segments that are not trusted any more and are moved forward, each with whether it is damaged.
+//! Beside the segments `newest` names the one with the highest number, so that its loss is seen, and
+//! `NNNNNNNN.failed` one whose fsync failed.
 //! A **sealed** segment has the same tables; only its `runs` count, and of those only what the
 //! active segment's `manifest` names.
 //!
@@ -68,6 +72,8 @@ pub(crate) const META_FORMAT: &str = "format";
 pub(crate) const META_SPOOL: &str = "spool";
 /// The key of the spool's clock.
 pub(crate) const META_CLOCK: &str = "clock";
+/// The key of the segments that are not trusted any more.
+pub(crate) const META_CONDEMNED: &str = "condemned";
 /// The key of a ledger's id.
 pub(crate) const META_LEDGER: &str = "ledger";
 /// The key of the position of the last dead letter that was there before the ledger.

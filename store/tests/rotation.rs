@@ -106,17 +106,3 @@ fn a_steady_flow_stays_in_one_small_file() {
     assert!(most < 5_000_000, "{most} bytes");
     assert_eq!(rig.segments(), 1);
 }
-
-#[test]
-fn a_missing_segment_is_an_error_that_says_which_packets_are_gone() {
-    let rig = SpoolRig::new();
-    fill(&rig, "orders.new", 0, 5_000);
-    rig.spool.close().unwrap();
-    paquebot_store::Disk::remove(&rig.disk, &segment(2)).unwrap();
-    let names = rig.disk.names();
-    let refused = SpoolRig::open(rig.disk.clone(), options()).err().unwrap();
-    let OpenError::MissingSegment { path, packets } = refused else { panic!("{refused}") };
-    assert_eq!(path, segment(2));
-    assert!(packets.contains("of lane 1 (orders.new)"), "{packets}");
-    assert_eq!(rig.disk.names(), names, "something was destroyed");
-}

@@ -201,7 +201,7 @@ impl From<Fault> for LedgerError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Full => Self::DiskFull,
-            Fault::Broken(found) => Self::Failed(found),
+            Fault::Damaged(found) | Fault::Broken(found) => Self::Failed(found),
         }
     }
 }
@@ -210,7 +210,7 @@ impl From<Fault> for RecordError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Full => Self::DiskFull,
-            Fault::Broken(found) => Self::Failed(found),
+            Fault::Damaged(found) | Fault::Broken(found) => Self::Failed(found),
         }
     }
 }

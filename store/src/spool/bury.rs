@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use paquebot_protocol::{Lane, Millis, Number};
+use paquebot_protocol::{Lane, Millis};
 use redb::Table;
 
 use super::catalog::Piece;
@@ -16,12 +16,13 @@ use super::commit::{Runs, Written};
 use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::Tombstone;
 use super::lanes::LaneEntry;
+use super::mark::Row;
 use super::size;
 use super::writer::Writer;
 use crate::error::AppendError;
 use crate::fault::Fault;
 use crate::reply::Promise;
-use crate::schema::{self, TombstoneRow};
+use crate::schema;
 
 /// How much of the clock a crash of the machine may lose.
 const CLOCK_KEPT_FOR: Millis = Millis(1_000);
@@ -161,16 +162,9 @@ pub(super) fn insert(
     lane: Lane,
     tombstone: &Tombstone,
 ) -> Result<(), Fault> {
-    let Tombstone { first, last, chain, chain_after, reason } = *tombstone;
-    let row = schema::encode(&TombstoneRow { first, chain, chain_after, reason })?;
-    tombstones.insert((lane.0, last.0), row.as_slice())?;
+    let row = Row::tombstone(lane, tombstone).encode()?;
+    tombstones.insert((lane.0, tombstone.last.0), row.as_slice())?;
     Ok(())
-}
-
-/// The tombstone of a row.
-pub(super) fn read(last: u64, row: &[u8]) -> Result<Tombstone, Fault> {
-    let TombstoneRow { first, chain, chain_after, reason } = schema::decode("a tombstone", row)?;
-    Ok(Tombstone { first, last: Number(last), chain, chain_after, reason })
 }
 
 /// Removes the runs of the active segment that hold nothing but what `tombstone` covers or what is

@@ -32,6 +32,13 @@ impl Piece {
 }
 
 impl Piece {
+    /// What of it comes after `through`, if anything does.
+    pub(super) fn after(&self, through: Number) -> Option<Self> {
+        let bytes = self.bytes_after(through);
+        let first = self.first.max(through.next());
+        (first <= self.last).then_some(Self { first, last: self.last, bytes })
+    }
+
     /// What is left of it beside a tombstone.
     pub(super) fn without(&self, tombstone: &Tombstone) -> impl Iterator<Item = Self> {
         let (from, through) = (tombstone.first.before(), tombstone.last);

@@ -15,6 +15,7 @@ use super::catalog::Piece;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::{Committed, StoredRun, Tombstone};
 use super::lanes::LaneEntry;
+use super::mark::Row;
 use super::release::Moved;
 use super::shared::KnownLane;
 use super::size;
@@ -73,8 +74,10 @@ impl Writer {
                 // Whoever waits hears first: when the connection hears, the ack may be back at once.
                 keep(stage);
                 self.keep_burials(&buried);
-                if !runs.is_empty() || !buried.is_empty() {
-                    let committed = Committed { runs, packets, buried, took: started.elapsed() };
+                let notes = mem::take(&mut self.notes);
+                if !runs.is_empty() || !buried.is_empty() || !notes.is_empty() {
+                    let took = started.elapsed();
+                    let committed = Committed { runs, packets, buried, notes, took };
                     (self.on_commit)(committed);
                 }
             }
@@ -125,7 +128,8 @@ impl Writer {
             let expires = staged.ttl_min_ms.map(|ttl_ms| deadline(now, ttl_ms));
             entry.expires = [entry.expires, expires].into_iter().flatten().min();
             for run in cut {
-                let envelope = Envelope { lane, first: run.first(), stored: now, expires };
+                let (first, last, opened) = (run.first(), run.last(), self.identity.opened);
+                let envelope = Envelope { lane, first, last, opened, stored: now, expires };
                 written.added += insert(runs, envelope, &run, &mut entry)?;
                 written.runs.push(StoredRun { lane, target: target.clone(), run, expires });
             }
@@ -145,8 +149,13 @@ impl Writer {
             for (envelope, run) in moved {
                 written.added += insert(runs, *envelope, run, entry)?;
             }
-            entry.sealed_bytes = entry.sealed_bytes.saturating_sub(moving.piece.bytes);
+            let through = moved.last().map_or(Number::NONE, |(_, run)| run.last());
+            let left = moving.piece.after(through);
+            let left_bytes = left.map_or(0, |left| left.bytes);
+            let taken = moving.piece.bytes.saturating_sub(left_bytes);
+            entry.sealed_bytes = entry.sealed_bytes.saturating_sub(taken);
             written.done.push((moving.lane, *segment, moving.piece));
+            written.left.extend(left.map(|left| (moving.lane, *segment, left)));
         }
         Ok(())
     }
@@ -182,7 +191,7 @@ impl Writer {
     ) -> Result<(), Fault> {
         let mut lanes = transaction.open_table(schema::LANES)?;
         for (lane, entry) in &written.lanes {
-            lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;
+            lanes.insert(lane.0, Row::Lane(*lane, entry.row()).encode()?.as_slice())?;
         }
         if !written.done.is_empty() {
             let mut manifest = transaction.open_table(schema::MANIFEST)?;
@@ -207,7 +216,11 @@ impl Writer {
             let mut row = self.spool_row(self.active.number);
             row.next_lane += stage.new_lanes() as u64;
             let mut meta = transaction.open_table(schema::META)?;
-            meta.insert(schema::META_SPOOL, schema::encode(&row)?.as_slice())?;
+            meta.insert(schema::META_SPOOL, Row::Spool(row).encode()?.as_slice())?;
+        }
+        if self.condemned_anew {
+            let mut meta = transaction.open_table(schema::META)?;
+            meta.insert(schema::META_CONDEMNED, schema::encode(&self.condemned)?.as_slice())?;
         }
         Ok(())
     }
@@ -231,13 +244,18 @@ impl Writer {
         self.drops.clear();
         self.drops_since = None;
         self.moved = None;
+        self.condemned_anew = false;
         {
             let catalog = &mut self.shared.files().catalog;
             for (lane, _, piece) in &written.done {
                 catalog.remove_piece(*lane, piece.last);
             }
             for (lane, segment, piece) in &written.left {
-                catalog.add_piece(*segment, *lane, *piece);
+                // What a drop of this very commit let go of is not taken up again.
+                let acked = written.lanes.get(lane).map(|entry| entry.acked).unwrap_or_default();
+                if piece.last > acked {
+                    catalog.add_piece(*segment, *lane, *piece);
+                }
             }
         }
         for (lane, entry) in written.lanes {
@@ -288,6 +306,8 @@ fn insert(
 ) -> Result<u64, Fault> {
     let bytes = run.encoded();
     let key = (envelope.lane.0, run.last().0);
+    // It may be a part of the run that the envelope was made for.
+    let envelope = Envelope { first: run.first(), last: run.last(), ..envelope };
     envelope.write(bytes, runs.insert_reserve(key, ENVELOPE_BYTES + bytes.len())?.as_mut());
     let whole = Piece { first: run.first(), last: run.last(), bytes: bytes.len() as u64 };
     entry.add_visible(whole);

@@ -74,7 +74,10 @@ impl Writer {
 impl Reader {
     /// Looks through a lane from `from` on.
     pub(super) fn sweep(&mut self, lane: Lane, from: Number, now: Millis) {
-        let swept = self.look(lane, |reader| reader.aged(lane, from, now));
+        let swept = self.look(|reader| reader.aged(lane, from, now));
+        if let Err(Trouble::Missing(at)) = &swept {
+            self.declare(lane, *at, None);
+        }
         let again = now.after(AGAIN);
         let swept = swept.unwrap_or(Swept { lane, tombstones: Vec::new(), next: Some(again), now });
         // When the channel is full or closed, the lane is due with the next opening, or request.

@@ -159,7 +159,7 @@ pub struct Stored {
     pub count: u64,
 }
 
-/// A commit that stored packets, or declared some gone, is durable.
+/// A commit that stored packets, or declared some gone, or followed a find of damage, is durable.
 #[derive(Debug)]
 pub struct Committed {
     /// The runs that it stored, in the order of their lanes' first append.
@@ -168,6 +168,8 @@ pub struct Committed {
     pub packets: u64,
     /// The tombstones that it put in their lanes.
     pub buried: Vec<(Lane, Tombstone)>,
+    /// Damage that was found since the last one, in sentences for the log (R10).
+    pub notes: Vec<String>,
     /// How long the commit took, the cutting of runs included.
     pub took: Duration,
 }
@@ -202,4 +204,15 @@ pub struct SpoolStatus {
     pub pending_bytes: u64,
     /// Why nothing can be stored at present.
     pub failed: Option<String>,
+    /// What lies in its quarantine.
+    pub quarantine: Quarantine,
+}
+
+/// Damaged bytes that were put aside (R10). They are declared, so that the spool is well.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Quarantine {
+    /// How many files there are.
+    pub files: usize,
+    /// The last find since the opening, in a sentence.
+    pub last: Option<String>,
 }

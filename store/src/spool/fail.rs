@@ -1,12 +1,18 @@
 //! After a write or an fsync that failed (R10).
 //!
 //! redb refuses that handle for good, and rightly: what the page cache holds may never have reached
-//! the disk. So the segment is sealed as it stood at the last commit, read from then on through
-//! memory (`overlay.rs`), and a new one is begun. What the failed commit wrote is not counted: its
-//! senders heard "unknown", and its numbers were never told to anybody.
+//! the disk, and reading it back proves nothing. So the segment is sealed as it stood at the last
+//! commit, a new one is begun, and what the distrusted one still holds is verified and moved into the
+//! new one (`condemn.rs`), where an fsync vouches for it. What the failed commit wrote is not counted:
+//! its senders heard "unknown", and its numbers were never told to anybody.
 //!
 //! While no new segment can be made, every append is refused, reading goes on, and it is tried again
-//! with every tick. (Moving the live runs out of the distrusted file is left to recovery.)
+//! with every tick. When the process ends before that, the next opening must not repair the old file
+//! in place either, as it does after a crash: redb would make durable what leads to pages that are
+//! not. `NNNNNNNN.failed` says so. It is not synced, and need not be: what is not to be trusted is the
+//! page cache, and whatever clears that clears both. The opening then reads the file through memory
+//! (`overlay.rs`) and begins a new segment at once. A file that was merely not closed is repaired in
+//! place: every fsync that it ever saw was good, and moving all of it would double it.
 
 use std::mem;
 
@@ -18,7 +24,11 @@ impl Writer {
     /// The active segment failed: it is a sealed one from here on.
     pub(super) fn fail(&mut self, fault: Fault) {
         if self.failed.replace(fault).is_none() {
-            self.seal_pieces(self.active.number, self.active.len(), None);
+            let number = self.active.number;
+            self.seal_pieces(number, self.active.len(), None);
+            self.condemn(number, false);
+            // Best said, but nothing depends on it while this process lives.
+            let _ = self.disk.open(&self.paths.failed(number), true);
         }
         self.shared.files().active = None;
         self.moved = None;

@@ -195,7 +195,7 @@ impl Writer {
         self.commit();
         let Some(from) = self.lanes.get(lane).map(|entry| entry.acked.next()) else { return false };
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let held = self.looking.look(lane, |reader| reader.held(lane, from, bytes));
+        let held = self.looking.look(|reader| reader.held(lane, from, bytes));
         let evicted = |(_, run): &(_, Run)| {
             let (first, last, chain) = (run.first(), run.last(), Some(run.head().chain));
             let chain_after = run.chain_at(last)?;

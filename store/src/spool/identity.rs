@@ -4,6 +4,7 @@
 use paquebot_protocol::{LedgerId, SpoolId};
 
 use super::facts::Identity;
+use super::mark::Row;
 use super::writer::Writer;
 use crate::error::AppendError;
 use crate::fault::Fault;
@@ -57,12 +58,12 @@ impl Writer {
         let transaction = self.active.db.begin_write()?;
         {
             let mut meta = transaction.open_table(schema::META)?;
-            let row = schema::encode(&self.spool_row(self.active.number))?;
+            let row = Row::Spool(self.spool_row(self.active.number)).encode()?;
             meta.insert(schema::META_SPOOL, row.as_slice())?;
             let mut lanes = transaction.open_table(schema::LANES)?;
             for (lane, entry) in self.lanes.iter().filter(|(_, entry)| entry.skipped > 0) {
-                let row = LaneRow { skipped: 0, ..entry.row() };
-                lanes.insert(lane.0, schema::encode(&row)?.as_slice())?;
+                let row = Row::Lane(lane, LaneRow { skipped: 0, ..entry.row() });
+                lanes.insert(lane.0, row.encode()?.as_slice())?;
             }
         }
         transaction.commit()?;

@@ -18,9 +18,12 @@
 //! What it never does: send a packet, decide that one may go, or wait for somebody.
 
 mod age;
+mod begin;
 mod bury;
 mod catalog;
 mod commit;
+mod condemn;
+mod damage;
 mod envelope;
 mod expire;
 mod facts;
@@ -28,15 +31,21 @@ mod fail;
 mod full;
 mod identity;
 mod lanes;
+mod mark;
+mod newest;
 mod open;
+mod quarantine;
 mod read;
 mod release;
 mod rotate;
+mod salvage;
+mod scan;
 mod sealed;
 mod segment;
 mod shared;
 mod size;
 mod stage;
+mod tables;
 mod tombstone;
 mod writer;
 
@@ -52,8 +61,8 @@ pub use full::{LanePolicy, Policies, WhenFull};
 
 use bury::Burial;
 pub use facts::{
-    Committed, Identity, LaneState, LaneTotals, Opened, SpoolStatus, Stored, StoredRun, Stretch,
-    Tombstone,
+    Committed, Identity, LaneState, LaneTotals, Opened, Quarantine, SpoolStatus, Stored, StoredRun,
+    Stretch, Tombstone,
 };
 use read::{Ask, Reader};
 use sealed::SealedSegments;
@@ -69,7 +78,8 @@ use crate::thread::{self, Thread};
 /// Orders that may wait: far more than permits allow, so that nobody ever waits for room here.
 const ORDERS_MAX: usize = 65_536;
 
-/// Hears of every commit that appended, after its fsync and its replies.
+/// Hears of every commit that appended, buried or follows a find of damage, after its fsync and its
+/// replies.
 pub type OnCommit = Box<dyn FnMut(Committed) + Send>;
 
 /// What a spool is opened with.

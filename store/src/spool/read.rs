@@ -5,24 +5,26 @@
 //! the moment that they last), and looks up sealed pieces in the catalog. Between the two a piece
 //! may have moved, been sealed or been removed; when something is missing, it looks again.
 //!
+//! Sealed segments are read by the place of each run in the file (`sealed.rs`), the active one by
+//! its tables. What cannot be read for good is declared (`damage.rs`).
+//!
 //! It also closes sealed segments, because it is the only other one who may hold them.
 
 use std::collections::VecDeque;
-use std::io;
 use std::mem;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
 use paquebot_protocol::{Chain, Held, Lane, Millis, Number, Run};
 use redb::{ReadTransaction, ReadableDatabase};
 
-use super::bury;
 use super::catalog::Piece;
 use super::envelope::Envelope;
 use super::expire::HeldRuns;
 use super::facts::{Stretch, Tombstone};
+use super::mark;
 use super::release::{Loaded, Moving};
+use super::scan;
 use super::sealed::SealedSegments;
 use super::shared::Shared;
 use super::tombstone::{Tombstones, cover};
@@ -47,8 +49,10 @@ pub(super) enum Ask {
     Read { lane: Lane, from: Number, bytes_max: usize, promise: Promise<Vec<Stretch>, ReadError> },
     /// The chain of a lane at a number.
     ChainAt { lane: Lane, number: Number, promise: Promise<Held, ReadError> },
-    /// What a segment still holds, to be moved.
-    Load { segment: u64, pieces: Vec<Moving> },
+    /// What a segment still holds, to be moved: about so many bytes of it.
+    Load { segment: u64, pieces: Vec<Moving>, bytes_max: usize },
+    /// A packet that may be gone.
+    Verify { lane: Lane, at: Number },
     /// Which packets at the head of a lane have outlived their time.
     Sweep { lane: Lane, from: Number, now: Millis },
     /// A segment was sealed: close it.
@@ -69,15 +73,15 @@ pub(super) struct Reader {
 
 /// A lane as a read sees it: a snapshot of the active segment, and what the catalog knew just
 /// before it.
-struct View {
-    acked: Number,
-    next: Number,
-    chain: Chain,
+pub(super) struct View {
+    pub(super) acked: Number,
+    pub(super) next: Number,
+    pub(super) chain: Chain,
     /// The tombstones, when there is no snapshot to find them in.
     gone: Arc<Tombstones>,
     /// Nothing after a failed write, until there is a new active segment.
-    active: Option<ReadTransaction>,
-    pieces: VecDeque<(u64, Piece)>,
+    pub(super) active: Option<ReadTransaction>,
+    pub(super) pieces: VecDeque<(u64, Piece)>,
     /// What lies after this was not looked up.
     through: Number,
 }
@@ -89,8 +93,6 @@ pub(super) enum Trouble {
     Missing(Number),
     /// The disk, or redb.
     Fault(Fault),
-    /// Bytes are not what was written.
-    Damaged(ReadError),
 }
 
 impl<E: Into<Fault>> From<E> for Trouble {
@@ -105,12 +107,24 @@ impl Reader {
         while let Ok(ask) = asks.recv() {
             match ask {
                 Ask::Read { lane, from, bytes_max, promise } => {
-                    promise.keep(self.look(lane, |reader| reader.read(lane, from, bytes_max)));
+                    let again = |promise| Ask::Read { lane, from, bytes_max, promise };
+                    let read = self.look(|reader| reader.read(lane, from, bytes_max));
+                    self.answer(lane, read, promise, again);
                 }
                 Ask::ChainAt { lane, number, promise } => {
-                    promise.keep(self.look_chain(lane, number));
+                    let again = |promise| Ask::ChainAt { lane, number, promise };
+                    let held = self.look_chain(lane, number);
+                    self.answer(lane, held, promise, again);
                 }
-                Ask::Load { segment, pieces } => self.load(segment, pieces),
+                Ask::Load { segment, pieces, bytes_max } => {
+                    self.load(segment, pieces, bytes_max);
+                }
+                Ask::Verify { lane, at } => {
+                    if let Err(Trouble::Missing(at)) = self.look(|reader| reader.read(lane, at, 0))
+                    {
+                        self.declare(lane, at, None);
+                    }
+                }
                 Ask::Sweep { lane, from, now } => self.sweep(lane, from, now),
                 Ask::Close { segment } => self.close(segment),
                 Ask::Forget { segment } => self.sealed.forget(segment),
@@ -119,23 +133,31 @@ impl Reader {
         }
     }
 
+    /// Keeps a promise, or has declared what is in the way of that.
+    fn answer<T>(
+        &mut self,
+        lane: Lane,
+        found: Result<T, Trouble>,
+        promise: Promise<T, ReadError>,
+        again: impl FnOnce(Promise<T, ReadError>) -> Ask,
+    ) {
+        match found {
+            Ok(found) => promise.keep(Ok(found)),
+            Err(Trouble::Fault(fault)) => promise.keep(Err(ReadError::Failed(fault.to_string()))),
+            Err(Trouble::Missing(at)) => self.declare(lane, at, Some(again(promise))),
+        }
+    }
+
     /// Looks, and looks again when something is not where it should be.
     pub(super) fn look<T>(
         &mut self,
-        lane: Lane,
         mut look: impl FnMut(&mut Self) -> Result<T, Trouble>,
-    ) -> Result<T, ReadError> {
+    ) -> Result<T, Trouble> {
         let mut looks = 1;
         loop {
             match look(self) {
-                Ok(found) => return Ok(found),
-                Err(Trouble::Damaged(error)) => return Err(error),
                 Err(_) if looks < LOOKS_MAX => looks += 1,
-                Err(Trouble::Missing(number)) => {
-                    let (first, last, found) = (number, number, "no such run".to_owned());
-                    return Err(ReadError::Damaged { lane, first, last, found });
-                }
-                Err(Trouble::Fault(fault)) => return Err(ReadError::Failed(fault.to_string())),
+                found => return found,
             }
         }
     }
@@ -208,8 +230,8 @@ impl Reader {
     }
 
     /// What is held of the chain at `number`, looked for until it is found.
-    pub(super) fn look_chain(&mut self, lane: Lane, number: Number) -> Result<Held, ReadError> {
-        self.look(lane, |reader| reader.chain_at(lane, number))
+    pub(super) fn look_chain(&mut self, lane: Lane, number: Number) -> Result<Held, Trouble> {
+        self.look(|reader| reader.chain_at(lane, number))
     }
 
     /// What is held of the chain at `number`.
@@ -239,7 +261,7 @@ impl Reader {
     }
 
     /// The chain after packet `number`, which what follows does not tell.
-    fn chain_after(
+    pub(super) fn chain_after(
         &mut self,
         view: &mut View,
         lane: Lane,
@@ -263,7 +285,7 @@ impl Reader {
     }
 
     /// Runs from the one with `next` on up to `until`, all from one place; none when no place has it.
-    fn fetch(
+    pub(super) fn fetch(
         &mut self,
         view: &mut View,
         lane: Lane,
@@ -276,8 +298,8 @@ impl Reader {
         }
         match (view.pieces.front(), &view.active) {
             (Some((segment, piece)), _) if piece.first <= next => {
-                let sealed = self.sealed.begin_read(*segment, &self.shared)?;
-                runs(&sealed, lane, next, piece.last.min(until), bytes_max)
+                let sealed = self.sealed.get(*segment, &self.shared)?;
+                Ok(sealed.runs(lane, next, piece.last.min(until), bytes_max)?)
             }
             (piece, Some(active)) => {
                 let through = piece.map_or(Number(u64::MAX), |(_, piece)| piece.first.before());
@@ -287,19 +309,31 @@ impl Reader {
         }
     }
 
-    /// Everything of the pieces that is not acknowledged, for the writer to move.
-    fn load(&mut self, segment: u64, pieces: Vec<Moving>) {
-        let runs = pieces.into_iter().map(|moving| {
+    /// What the pieces hold that is not acknowledged, about `bytes_max` of it, for the writer to
+    /// move.
+    fn load(&mut self, segment: u64, pieces: Vec<Moving>, bytes_max: usize) {
+        let (mut loaded, mut bytes, mut failed) = (Vec::new(), 0, None);
+        for moving in pieces {
+            if bytes >= bytes_max {
+                break;
+            }
             let Moving { lane, from, piece } = moving;
-            let load = |reader: &mut Self| {
-                let sealed = reader.sealed.begin_read(segment, &reader.shared)?;
-                let runs = runs(&sealed, lane, from, piece.last, usize::MAX)?;
-                let whole = runs.last().is_some_and(|(_, run)| run.last() == piece.last);
-                if whole { Ok(runs) } else { Err(Trouble::Missing(from)) }
-            };
-            Ok((moving, self.look(lane, load)?))
-        });
-        let pieces = runs.collect();
+            let found = self.look(|reader| {
+                let sealed = reader.sealed.get(segment, &reader.shared)?;
+                let runs = sealed.runs(lane, from, piece.last, bytes_max - bytes)?;
+                if runs.is_empty() { Err(Trouble::Missing(from)) } else { Ok(runs) }
+            });
+            match found {
+                Ok(runs) => {
+                    bytes += runs.iter().map(|(_, run)| run.encoded().len()).sum::<usize>();
+                    loaded.push((moving, runs));
+                }
+                // It is moved, or seen to be acknowledged, another time.
+                Err(Trouble::Missing(at)) => self.declare(lane, at, None),
+                Err(Trouble::Fault(fault)) => failed = Some(fault),
+            }
+        }
+        let pieces = failed.map_or(Ok(loaded), Err);
         // The writer looks with its next tick.
         *self.shared.loaded() = Some(Loaded { segment, pieces });
     }
@@ -321,7 +355,7 @@ impl Reader {
     }
 
     /// A lane as of now; nothing when there is no such lane.
-    fn view(&self, lane: Lane, from: Number) -> Result<Option<View>, Trouble> {
+    pub(super) fn view(&self, lane: Lane, from: Number) -> Result<Option<View>, Trouble> {
         let (active, pieces) = {
             let files = self.shared.files();
             let pieces = files.catalog.pieces_from(lane, from).take(PIECES_MAX);
@@ -344,7 +378,7 @@ impl Reader {
         let snapshot = active.begin_read()?;
         let row = snapshot.open_table(schema::LANES)?.get_owned(lane.0)?;
         let Some(row) = row else { return Ok(None) };
-        let LaneRow { acked, next, chain, .. } = schema::decode("a lane's row", row.value())?;
+        let LaneRow { acked, next, chain, .. } = mark::lane(row.value())?;
         let gone = Arc::default();
         Ok(Some(View { acked, next, chain, gone, active: Some(snapshot), pieces, through }))
     }
@@ -352,7 +386,11 @@ impl Reader {
 
 impl View {
     /// The first tombstone that ends at `number` or after it.
-    fn tombstone_after(&self, lane: Lane, number: Number) -> Result<Option<Tombstone>, Fault> {
+    pub(super) fn tombstone_after(
+        &self,
+        lane: Lane,
+        number: Number,
+    ) -> Result<Option<Tombstone>, Fault> {
         Ok(self.tombstones(lane, number, number)?.into_iter().next())
     }
 
@@ -379,15 +417,16 @@ impl View {
             if enough(&found) {
                 break;
             }
-            let (key, value) = row?;
-            found.push(bury::read(key.value().1, value.value())?);
+            let (_, value) = row?;
+            found.push(mark::tombstone(value.value())?);
         }
         Ok(found)
     }
 }
 
-/// Verified runs from the one with `from` on, without a gap, up to `through`, about `bytes_max` but
-/// at least one; none when `from` is not there. The last one is cut when it goes on.
+/// Verified runs of the active segment from the one with `from` on, without a gap, up to `through`,
+/// about `bytes_max` but at least one; none when `from` is not there, or damaged. The last one is cut
+/// when it goes on.
 fn runs(
     segment: &ReadTransaction,
     lane: Lane,
@@ -402,7 +441,9 @@ fn runs(
     }
     for entry in table.range_owned((lane.0, from.0)..=(lane.0, u64::MAX))? {
         let (key, value) = entry?;
-        let (envelope, run) = verified(lane, next, Number(key.value().1), value.value())?;
+        let Ok((envelope, run)) = scan::open(lane, Number(key.value().1), value.value()) else {
+            break;
+        };
         if run.first() > next {
             break;
         }
@@ -418,31 +459,13 @@ fn runs(
     Ok(runs)
 }
 
-/// The run in `bytes`, which stands under `last` and should hold `wanted`.
-fn verified(
-    lane: Lane,
-    wanted: Number,
-    last: Number,
-    bytes: &[u8],
-) -> Result<(Envelope, Run), Trouble> {
-    let damaged = |first: Number, found: String| {
-        Trouble::Damaged(ReadError::Damaged { lane, first: first.min(last), last, found })
-    };
-    let Some((envelope, encoded)) = Envelope::open(bytes) else {
-        return Err(damaged(wanted, "a damaged envelope".to_owned()));
-    };
-    let run = Run::decode(Bytes::copy_from_slice(encoded))
-        .map_err(|error| damaged(wanted, error.to_string()))?;
-    run.verify().map_err(|error| damaged(wanted, error.to_string()))?;
-    if run.last() != last || run.first() != envelope.first || lane != envelope.lane {
-        let found = format!("{} to {} of lane {}", run.first(), run.last(), envelope.lane);
-        return Err(damaged(run.first(), found));
-    }
-    Ok((envelope, run))
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.to_string())
+impl Ask {
+    /// Answers whoever asked with an error.
+    pub(super) fn refuse(self, error: &ReadError) {
+        match self {
+            Self::Read { promise, .. } => promise.keep(Err(error.clone())),
+            Self::ChainAt { promise, .. } => promise.keep(Err(error.clone())),
+            _ => {}
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::read::Ask;
 use super::size;
 use super::writer::Writer;
 use crate::clock;
-use crate::error::ReadError;
+use crate::fault::Fault;
 
 /// A segment of which no more than one part in so many is needed is moved forward.
 const MOVE_SHARE: u64 = 4;
@@ -34,7 +34,7 @@ pub(super) struct Moving {
     pub(super) piece: Piece,
 }
 
-/// What a segment still holds: each piece with its runs.
+/// What a segment still holds: pieces, each with its runs, from the first one on.
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) segment: u64,
@@ -48,7 +48,7 @@ pub(super) type MovedPiece = (Moving, Vec<(Envelope, Run)>);
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) segment: u64,
-    pub(super) pieces: Result<Vec<MovedPiece>, ReadError>,
+    pub(super) pieces: Result<Vec<MovedPiece>, Fault>,
 }
 
 impl Writer {
@@ -76,27 +76,15 @@ impl Writer {
             self.unpark();
         }
         self.loaded();
-        if self.moving.is_none()
-            && self.moved.is_none()
-            && let Some(segment) = self.stuck()
-        {
-            self.load(segment);
-        }
-    }
-
-    /// Removes the segments that hold nothing any more.
-    pub(super) fn remove_empty(&mut self) {
-        let empty = self.shared.files().catalog.take_empty();
-        if empty.is_empty() {
+        if self.moving.is_some() || self.moved.is_some() {
             return;
         }
-        for segment in empty {
-            // A file that stays is removed at the next opening: no manifest names it.
-            let _ = self.disk.remove(&self.paths.segment(segment));
-            let _ = self.reader.send(Ask::Forget { segment });
-            self.looking.sealed.forget(segment);
+        let condemned = self.condemned_next().filter(|_| self.check_room(self.step(), 0).is_ok());
+        if let Some(segment) = condemned {
+            self.load(segment, usize::try_from(self.step()).unwrap_or(usize::MAX));
+        } else if let Some(segment) = self.stuck() {
+            self.load(segment, usize::MAX);
         }
-        let _ = self.disk.sync_dir(&self.paths.segments());
     }
 
     /// A segment with so little in it that this is worth moving.
@@ -114,14 +102,14 @@ impl Writer {
         worth.map(|(segment, _)| segment)
     }
 
-    /// Asks the reader for what `segment` still holds.
-    fn load(&mut self, segment: u64) {
+    /// Asks the reader for what `segment` still holds, about `bytes_max` of it.
+    fn load(&mut self, segment: u64, bytes_max: usize) {
         let moving = |(lane, piece): (Lane, Piece)| {
             let from = self.acked(lane).next().max(piece.first);
             Moving { lane, from, piece }
         };
         let pieces = self.shared.files().catalog.pieces_of(segment).map(moving).collect();
-        if self.reader.send(Ask::Load { segment, pieces }).is_ok() {
+        if self.reader.send(Ask::Load { segment, pieces, bytes_max }).is_ok() {
             self.moving = Some(segment);
         }
     }
@@ -137,7 +125,7 @@ impl Writer {
         match pieces {
             Ok(pieces) if self.failed.is_none() => self.moved = Some(Moved { segment, pieces }),
             Ok(_) => {}
-            // It stays where it is, and is reported to whoever reads it.
+            // It stays where it is, and whoever reads it hears why.
             Err(_) => self.immovable.push(segment),
         }
     }

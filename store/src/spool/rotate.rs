@@ -8,9 +8,9 @@
 use std::mem;
 use std::sync::Arc;
 
-use redb::{Database, WriteTransaction};
+use redb::Database;
 
-use super::bury;
+use super::begin::Beginning;
 use super::read::Ask;
 use super::segment::{self, Active};
 use super::size;
@@ -19,7 +19,6 @@ use super::writer::Writer;
 use crate::database::NotMade;
 use crate::error::AppendError;
 use crate::fault::Fault;
-use crate::schema;
 
 /// What is kept back of the disk itself, beyond what a file grows by.
 const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
@@ -125,8 +124,15 @@ impl Writer {
         let number = self.next_segment;
         self.next_segment += 1;
         let base = self.tables_bytes();
-        let fill = |transaction: &WriteTransaction| self.fill(transaction, number);
-        match segment::create(&*self.disk, &self.paths, number, base, fill) {
+        let sealing = self.active_pieces().map(|(lane, piece)| (self.active.number, lane, piece));
+        let beginning = Beginning {
+            row: self.spool_row(number),
+            clock: self.shared.clock_row(),
+            lanes: &self.lanes,
+            pieces: self.shared.files().catalog.pieces().chain(sealing).collect(),
+            condemned: &self.condemned,
+        };
+        match segment::create(&*self.disk, &self.paths, base, &beginning) {
             Ok(active) => {
                 self.put_active(active);
                 Ok(())
@@ -141,32 +147,6 @@ impl Writer {
         }
     }
 
-    /// What a new segment begins with: who the spool is, its lanes, and what the others hold.
-    fn fill(&self, transaction: &WriteTransaction, number: u64) -> Result<(), Fault> {
-        let mut meta = transaction.open_table(schema::META)?;
-        meta.insert(schema::META_FORMAT, schema::FORMAT.to_le_bytes().as_slice())?;
-        meta.insert(schema::META_SPOOL, schema::encode(&self.spool_row(number))?.as_slice())?;
-        meta.insert(schema::META_CLOCK, schema::encode(&self.shared.clock_row())?.as_slice())?;
-        let mut lanes = transaction.open_table(schema::LANES)?;
-        for (lane, entry) in self.lanes.iter() {
-            lanes.insert(lane.0, schema::encode(&entry.row())?.as_slice())?;
-        }
-        let mut manifest = transaction.open_table(schema::MANIFEST)?;
-        let files = self.shared.files();
-        let sealing = self.active_pieces().map(|(lane, piece)| (self.active.number, lane, piece));
-        for (segment, lane, piece) in files.catalog.pieces().chain(sealing) {
-            manifest.insert((segment, lane.0, piece.first.0), (piece.last.0, piece.bytes))?;
-        }
-        transaction.open_table(schema::RUNS)?;
-        let mut tombstones = transaction.open_table(schema::TOMBSTONES)?;
-        for (lane, entry) in self.lanes.iter() {
-            for tombstone in entry.gone.iter() {
-                bury::insert(&mut tombstones, lane, tombstone)?;
-            }
-        }
-        Ok(())
-    }
-
     /// From here on appends go to `next`; what the lanes have is in sealed segments.
     fn put_active(&mut self, next: Active) {
         let sealed = mem::replace(&mut self.active, next);
@@ -174,7 +154,10 @@ impl Writer {
         if self.failed.is_none() {
             self.seal_pieces(number, sealed.len(), Some(Arc::clone(&sealed.db)));
         }
-        self.failed = None;
+        if self.failed.take().is_some() {
+            let _ = self.disk.remove(&self.paths.failed(number));
+        }
+        self.condemned_anew = false;
         self.shared.files().active = Some(Arc::clone(&self.active.db));
         drop(sealed);
         self.remove_empty();

@@ -10,9 +10,12 @@ use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
 
+use super::begin::Beginning;
+use super::newest::{self, Newest};
 use crate::database::{self, Length, NotMade};
 use crate::disk::Disk;
 use crate::fault::Fault;
+use crate::schema;
 
 /// The cache of the active segment: what is sent and acknowledged soon after it was stored is
 /// neither read back for sending nor for dropping.
@@ -60,10 +63,29 @@ impl Paths {
         self.segments().join(format!("{number:08}.tmp"))
     }
 
+    /// Says that a segment's fsync failed.
+    pub(super) fn failed(&self, number: u64) -> PathBuf {
+        self.segments().join(format!("{number:08}.failed"))
+    }
+
+    /// Names the newest segment.
+    pub(super) fn newest(&self) -> PathBuf {
+        self.segments().join("newest")
+    }
+
     /// The number of the segment that a file's name says, if it says one.
     pub(super) fn number(name: &str) -> Option<u64> {
         name.strip_suffix(".seg")?.parse().ok()
     }
+}
+
+/// Where what is written to a segment goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touch {
+    /// Into its file.
+    File,
+    /// Into memory.
+    Memory,
 }
 
 /// The segment that takes appends.
@@ -93,22 +115,37 @@ impl Active {
     }
 }
 
-/// Makes segment `number`, with what `fill` writes into it; `base` is about how many bytes that is.
+/// Makes the segment that `beginning` says, which is about `base` bytes.
 pub(super) fn create(
     disk: &dyn Disk,
     paths: &Paths,
-    number: u64,
     base: u64,
-    fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
+    beginning: &Beginning<'_>,
 ) -> Result<Active, NotMade> {
+    let (number, spool) = (beginning.row.segment, beginning.row.spool);
     let (dir, temporary, path) = (paths.segments(), paths.temporary(number), paths.segment(number));
+    let fill = |transaction: &WriteTransaction| beginning.fill(transaction);
     let (db, len) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
+    let newest = Newest { format: schema::FORMAT, segment: number, spool };
+    // Its name is durable: taking it back could leave `newest` naming what is not there.
+    newest::write(disk, paths, newest).map_err(|fault| NotMade { fault, gone: false })?;
     Ok(Active { number, db: Arc::new(db), len, base, filled: base, peak: base })
 }
 
-/// Opens segment `number` to append to it.
-pub(super) fn open_active(disk: &dyn Disk, paths: &Paths, number: u64) -> Result<Active, Fault> {
+/// Opens segment `number`: to append to it, or over memory, so that the file is not touched.
+pub(super) fn open_active(
+    disk: &dyn Disk,
+    paths: &Paths,
+    number: u64,
+    touch: Touch,
+) -> Result<Active, Fault> {
     let path = paths.segment(number);
-    let (db, len) = database::open(disk, &path, CACHE_BYTES)?;
+    let (db, len) = match touch {
+        Touch::File => database::open(disk, &path, CACHE_BYTES)?,
+        Touch::Memory => {
+            let len = Arc::new(disk.size(&path)?.into());
+            (database::look(disk, &path, CACHE_BYTES)?, len)
+        }
+    };
     Ok(Active { number, db: Arc::new(db), len, base: 0, filled: 0, peak: 0 })
 }

@@ -10,6 +10,8 @@
 //! | `expire.rs` | looks for packets that have outlived their time |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
 //! | `full.rs` | whose share is used up, who waits, and what makes way |
+//! | `damage.rs` | declares what the reader cannot read |
+//! | `condemn.rs` | moves out of a segment that is not trusted any more |
 //! | `rotate.rs` | begins the next segment |
 //! | `release.rs` | gives files back |
 //! | `fail.rs` | goes on after a write that failed |
@@ -27,6 +29,8 @@ use paquebot_protocol::{Lane, LedgerId, Millis, Number, Origin};
 
 use super::bury::Burial;
 use super::catalog::Piece;
+use super::condemn::Condemned;
+use super::damage::Damage;
 use super::expire::Swept;
 use super::facts::{Identity, Stored};
 use super::full::{Parked, PoliciesKnown};
@@ -59,6 +63,8 @@ pub(super) enum Order {
     Expire { lane: Lane, from: Number },
     /// What the reader found.
     Swept(Swept),
+    /// Packets that cannot be read, and what is to be asked again once they are declared.
+    Damaged(Damage, Option<Ask>),
     /// Take a new id.
     Rekey(Promise<Identity, AppendError>),
     /// The packets are sent to this ledger from here on.
@@ -113,6 +119,11 @@ pub(super) struct Writer {
     pub(super) moving: Option<u64>,
     /// Segments whose runs cannot be read.
     pub(super) immovable: Vec<u64>,
+    /// Segments that are not trusted any more, and whether that is not written down yet.
+    pub(super) condemned: Condemned,
+    pub(super) condemned_anew: bool,
+    /// What is to be said with the next commit.
+    pub(super) notes: Vec<String>,
     /// Why the active segment must not be written to any more.
     pub(super) failed: Option<Fault>,
     pub(super) ticked: Instant,
@@ -183,6 +194,7 @@ impl Writer {
             Order::Bury(burial) => self.bury(burial),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
+            Order::Damaged(damage, ask) => self.damaged(damage, ask),
             Order::Rekey(promise) => self.rekey(promise),
             Order::Ledger(ledger, promise) => self.remember(ledger, promise),
             Order::Close => return false,
@@ -324,7 +336,7 @@ impl From<Fault> for AppendError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Full => Self::DiskFull,
-            Fault::Broken(found) => Self::Failed(found),
+            Fault::Damaged(found) | Fault::Broken(found) => Self::Failed(found),
         }
     }
 }

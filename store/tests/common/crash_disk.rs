@@ -166,6 +166,20 @@ impl CrashDisk {
         Self(Arc::new(Mutex::new(world)))
     }
 
+    /// Another disk with the same files, nothing pending, and no locks.
+    pub fn copy(&self) -> Self {
+        let world = self.0.lock().unwrap();
+        let durable = |file: &Content| {
+            let bytes = file.live.clone();
+            Content { live: bytes.clone(), durable: bytes, pending: Vec::new() }
+        };
+        let files = world.files.iter().map(durable).collect();
+        let (names, dirs, random) = (world.names.clone(), world.dirs.clone(), world.random);
+        let durable_names = names.clone();
+        let world = World { files, names, durable_names, dirs, random, ..World::default() };
+        Self(Arc::new(Mutex::new(world)))
+    }
+
     /// The bytes of a file as they are read now.
     pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let world = self.0.lock().unwrap();
