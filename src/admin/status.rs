@@ -74,8 +74,16 @@ pub struct ClientStatus {
     spool_max_bytes: u64,
     spool_segments: usize,
     failed: Option<String>,
+    quarantine: QuarantineStatus,
     lanes: Vec<LaneStatus>,
     lanes_total: usize,
+}
+
+/// Damaged bytes that were put aside and declared; the client is ready all the same.
+#[derive(Debug, Serialize)]
+struct QuarantineStatus {
+    files: usize,
+    last: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,6 +158,10 @@ impl ClientView {
             spool_max_bytes: spool.max_bytes,
             spool_segments: spool.segments,
             failed: spool.failed,
+            quarantine: QuarantineStatus {
+                files: spool.quarantine.files,
+                last: spool.quarantine.last,
+            },
             lanes: lanes.into_iter().map(LaneStatus::from).collect(),
             lanes_total,
         }

@@ -54,7 +54,10 @@ impl ClientPart {
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let (spool, opened) = open(config, Arc::clone(&link))?;
-        let Opened { identity, lanes, .. } = opened;
+        let Opened { identity, lanes, notes } = opened;
+        for note in notes {
+            tracing::warn!("spool: {note}");
+        }
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
         let arbiter = Arbiter::new().handle();
         let receipts = Receipts::default();
@@ -196,7 +199,10 @@ fn open(
     options.policies = keeping(config);
     let commits = CommitMeters::new("spool");
     let on_commit = move |committed: Committed| {
-        let Committed { runs, packets, buried, took } = committed;
+        let Committed { runs, packets, buried, notes, took } = committed;
+        for note in notes {
+            tracing::error!("spool: {note}");
+        }
         if packets > 0 {
             commits.committed(took, packets);
         }

@@ -22,8 +22,8 @@ const LANE: Lane = Lane(1);
 /// 5,000 packets in one lane, over several segments; closed.
 fn filled() -> SpoolRig {
     let rig = SpoolRig::new();
-    for part in 0..10 {
-        rig.append("orders.new", &data(part * 500, 500, 1_000)).unwrap();
+    for part in 0..50 {
+        rig.append("orders.new", &data(part * 100, 100, 1_000)).unwrap();
     }
     rig.spool.close().unwrap();
     rig
@@ -77,7 +77,7 @@ fn a_damaged_run_of_a_sealed_segment_is_kept_aside_and_declared_and_its_lane_goe
     let of = flip(&disk, 200);
     let rig = open(&disk);
     let declared = declared(&rig);
-    assert!(declared.contains(&200) && declared.len() <= 512, "{declared:?}");
+    assert!(declared.contains(&200) && declared.len() <= 100, "{declared:?}");
     let (first, last) = (declared[0], declared[declared.len() - 1]);
     let name = format!("{of:08}-1-{first}-{last}.run");
     assert!(quarantined(&rig).contains(&name), "{:?}", quarantined(&rig));
@@ -96,7 +96,7 @@ fn a_damaged_run_of_a_sealed_segment_is_kept_aside_and_declared_and_its_lane_goe
             && commit.buried.iter().any(|(_, one)| one.reason == SkipReason::Damaged)
     });
     assert!(commits, "nobody was told");
-    assert!(segment(of).exists() || rig.disk.names().contains(&segment(of)), "it was condemned");
+    assert!(rig.disk.names().contains(&segment(of)), "its neighbours were moved");
     let rig = rig.reopen();
     assert!(rig.opened.notes.is_empty(), "{:?}", rig.opened.notes);
     assert_eq!(self::declared(&rig), declared);
@@ -108,7 +108,7 @@ fn damage_that_comes_while_the_spool_is_open_is_declared_too() {
     assert!(declared(&rig).is_empty());
     flip(&rig.disk, 300);
     let declared = declared(&rig);
-    assert!(declared.contains(&300) && declared.len() <= 512, "{declared:?}");
+    assert!(declared.contains(&300) && declared.len() <= 100, "{declared:?}");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_damaged_newest_segment_costs_the_damaged_run_and_the_spool_its_id() {
     assert_ne!(identity.spool, before.opened.identity.spool);
     assert!(identity.opened > before.opened.identity.opened);
     let declared = declared(&rig);
-    assert!(declared.contains(&5_000) && declared.len() <= 512, "{declared:?}");
+    assert!(declared.contains(&5_000) && declared.len() <= 100, "{declared:?}");
     let next = rig.append("orders.new", &data(0, 1, 10)).unwrap();
     assert_eq!((next.lane, next.first), (LANE, Number(5_001)));
     until("it is put aside", || !rig.disk.names().contains(&segment(of)));
@@ -173,7 +173,7 @@ fn a_lost_newest_segment_is_seen_and_the_spool_takes_a_new_id() {
     assert!(rig.opened.notes.iter().any(|note| note.contains("is gone")), "{:?}", rig.opened.notes);
     assert!(declared(&rig).is_empty());
     let next = rig.lane(LANE).next;
-    assert!(next > Number(500) && next < Number(5_001), "{next}");
+    assert!(next > Number(100) && next < Number(5_001), "{next}");
     // Its number is not used again.
     assert!(rig.disk.names().contains(&segment(newest + 1)));
     let rig = rig.reopen();
@@ -194,14 +194,14 @@ fn a_spool_of_which_nothing_is_left_says_whose_it_was() {
 #[test]
 fn a_tombstone_of_the_lost_tables_is_found_and_hides_what_it_hid() {
     let rig = filled().reopen();
-    assert_eq!(rig.bury(LANE, 4_990, 4_995, SkipReason::Purged), 6);
+    assert_eq!(rig.bury(LANE, 4_500, 4_505, SkipReason::Purged), 6);
     rig.spool.close().unwrap();
-    let of = flip(&rig.disk, 4_600);
+    let of = flip(&rig.disk, 4_950);
     assert!(!rig.disk.names().contains(&segment(of + 1)), "it is the newest one");
     let rig = open(&rig.disk);
     assert!(rig.opened.identity.replaces.is_some());
     let declared = declared(&rig);
-    assert!((4_990..=4_995).all(|number| declared.contains(&number)), "{declared:?}");
+    assert!((4_500..=4_505).all(|number| declared.contains(&number)), "{declared:?}");
     assert_eq!(rig.lane(LANE).totals.purged, 6);
 }
 

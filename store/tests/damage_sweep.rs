@@ -99,7 +99,7 @@ impl Whole {
                 lost += truth.numbers.values().flatten().count() as u64;
                 continue;
             }
-            let now = self::truth(&rig, *lane);
+            let now = truth(&rig, *lane);
             if !salvaged {
                 assert_eq!((now.acked, now.next), (truth.acked, truth.next), "{what}: {lane}");
             }
@@ -130,7 +130,7 @@ impl Whole {
         let rig = rig.reopen();
         assert_eq!(rig.opened.identity.spool, identity.spool, "{what}: put together again");
         for (lane, mut numbers) in found {
-            let mut again = self::truth(&rig, lane).numbers;
+            let mut again = truth(&rig, lane).numbers;
             again.pop_last();
             // What is condemned may have been acknowledged nowhere else.
             numbers.retain(|number, _| *number > rig.lane(lane).acked_through.0);

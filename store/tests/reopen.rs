@@ -122,24 +122,43 @@ fn a_later_format_is_refused_in_a_sentence() {
 }
 
 #[test]
-fn a_damaged_active_segment_is_refused_and_left_as_it_is() {
+fn a_later_format_is_refused_before_its_file_is_opened_too() {
+    let rig = SpoolRig::new();
+    rig.spool.close().unwrap();
+    let newest = dir().join("spool").join("newest");
+    let row = rig.disk.bytes(&newest).unwrap()[8..].to_vec();
+    // The format is the first field of an array.
+    let mut row = row;
+    assert_eq!(row[1], 1);
+    row[1] = 2;
+    let mut bytes = paquebot_protocol::chain::record_hash(&row).to_le_bytes().to_vec();
+    bytes.extend(row);
+    rig.disk.put(&newest, bytes);
+    let refused = SpoolRig::open(rig.disk, options()).err().unwrap();
+    assert!(matches!(refused, OpenError::TooNew { expected: 1, found: 2, .. }), "{refused}");
+}
+
+#[test]
+fn a_wrecked_active_segment_is_put_aside_as_it_is_and_what_is_whole_in_it_is_held() {
     for at in [0, 9, 100, 5_000, 20_000, 90_000] {
         let rig = SpoolRig::new();
         rig.append("orders.new", &data(0, 1_000, 100)).unwrap();
+        rig.append("orders.new", &data(1_000, 1, 100)).unwrap();
         rig.spool.close().unwrap();
         let mut bytes = rig.disk.bytes(&segment(1)).unwrap();
         for byte in &mut bytes[at..at + 4_000] {
             *byte ^= 0x55;
         }
         rig.disk.put(&segment(1), bytes.clone());
-        match SpoolRig::open(rig.disk.clone(), options()) {
-            Err(OpenError::Damaged { path, .. }) => {
-                assert_eq!(path, segment(1));
-                assert!(rig.disk.bytes(&segment(1)) == Some(bytes), "it was written to");
-            }
-            Err(other) => panic!("{other}"),
-            // A page that holds nothing was hit.
-            Ok(rig) => assert_eq!(rig.packets(Lane(1), 1).len(), 1_000),
+        let rig = SpoolRig::open(rig.disk.clone(), options()).unwrap();
+        let numbers = rig.numbers(Lane(1), 1);
+        assert_eq!(numbers.len(), 1_001);
+        assert!(numbers[1_000].1.is_some());
+        if rig.opened.identity.replaces.is_some() {
+            common::until("it is put aside", || !rig.disk.names().contains(&segment(1)));
+            let kept = dir().join("quarantine").join("00000001.seg");
+            common::until("it is kept", || rig.disk.bytes(&kept).is_some());
+            assert!(rig.disk.bytes(&kept) == Some(bytes), "it was written to");
         }
     }
 }
@@ -147,10 +166,11 @@ fn a_damaged_active_segment_is_refused_and_left_as_it_is() {
 #[test]
 fn an_empty_segment_is_not_taken_for_a_new_spool() {
     let rig = SpoolRig::new();
+    let before = rig.opened.identity.spool;
     rig.spool.close().unwrap();
     rig.disk.put(&segment(1), Vec::new());
-    let refused = SpoolRig::open(rig.disk, options()).err();
-    assert!(matches!(refused, Some(OpenError::Damaged { .. })), "{refused:?}");
+    let rig = SpoolRig::open(rig.disk, options()).unwrap();
+    assert_eq!(rig.opened.identity.replaces, Some(before));
 }
 
 #[test]
@@ -161,7 +181,7 @@ fn half_made_segments_are_cleared_away() {
     let left = dir().join("spool").join("00000002.tmp");
     paquebot_store::Disk::open(&disk, &left, true).unwrap();
     let rig = SpoolRig::open(disk, options()).unwrap();
-    assert_eq!(rig.opened.notes, ["removed 00000002.tmp, a segment that was never finished"]);
+    assert_eq!(rig.opened.notes, ["removed 00000002.tmp, which was never finished"]);
     assert!(rig.disk.bytes(&left).is_none());
 }
 

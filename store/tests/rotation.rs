@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::{CrashDisk, SpoolRig, data, options, segment, until};
 use paquebot_protocol::{Lane, Number};
-use paquebot_store::{OpenError, SpoolOptions};
+use paquebot_store::SpoolOptions;
 
 /// Stores `count` packets of a kilobyte, 500 at a time.
 fn fill(rig: &SpoolRig, to: &str, from: u64, count: u64) -> Lane {

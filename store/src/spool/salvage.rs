@@ -190,7 +190,9 @@ impl Finds {
             return;
         };
         let acked = known.acked.max(row.acked);
-        if (row.next, row.acked) > (known.next, known.acked) {
+        // A burial changes nothing but the totals.
+        let gone = |row: &LaneRow| row.totals.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
+        if (row.next, row.acked, gone(&row)) > (known.next, known.acked, gone(known)) {
             *known = row;
         }
         known.acked = acked;
