@@ -54,9 +54,12 @@ impl ClientPart {
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let (spool, opened) = open(config, Arc::clone(&link))?;
-        let Opened { identity, lanes, notes } = opened;
+        let Opened { identity, lanes, notes, damage } = opened;
         for note in notes {
-            tracing::warn!("spool: {note}");
+            tracing::info!("spool: {note}");
+        }
+        for damage in damage {
+            tracing::error!("spool: {damage}");
         }
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
         let arbiter = Arbiter::new().handle();

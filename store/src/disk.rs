@@ -50,6 +50,14 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// When the disk refuses.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn StorageBackend>>;
 
+    /// Opens a file that will not be written to.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
+        self.open(path, false)
+    }
+
     /// The bytes of a file.
     ///
     /// # Errors
@@ -117,6 +125,10 @@ impl Disk for FileDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(create).truncate(create);
         Ok(Box::new(OpenFile(options.open(path)?)))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(OpenFile(File::open(path)?)))
     }
 
     fn size(&self, path: &Path) -> io::Result<u64> {

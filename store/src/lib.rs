@@ -26,6 +26,7 @@ mod overlay;
 mod random;
 pub mod reply;
 mod schema;
+mod shadow;
 pub mod spool;
 mod thread;
 
@@ -38,6 +39,7 @@ pub use ledger::{
     LedgerOptions, LedgerStatus, ListedLetter, Mark, Record, Tried, Watch, WhenDeadLettersFull,
 };
 pub use reply::Reply;
+pub use shadow::Shadow;
 pub use spool::{
     Append, Committed, Identity, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Policies,
     Quarantine, Reading, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock,

@@ -98,7 +98,7 @@ fn a_damaged_run_of_a_sealed_segment_is_kept_aside_and_declared_and_its_lane_goe
     assert!(commits, "nobody was told");
     assert!(rig.disk.names().contains(&segment(of)), "its neighbours were moved");
     let rig = rig.reopen();
-    assert!(rig.opened.notes.is_empty(), "{:?}", rig.opened.notes);
+    assert!(rig.opened.damage.is_empty(), "{:?}", rig.opened.damage);
     assert_eq!(self::declared(&rig), declared);
 }
 
@@ -116,7 +116,7 @@ fn a_missing_segment_is_declared_at_the_opening() {
     let disk = filled().disk;
     disk.remove(&segment(2)).unwrap();
     let rig = open(&disk);
-    assert!(rig.opened.notes.iter().any(|note| note.contains("segment 2 is gone")));
+    assert!(rig.opened.damage.iter().any(|note| note.contains("segment 2 is gone")));
     until("it is declared", || rig.lane(LANE).totals.damaged > 0);
     let declared = declared(&rig);
     assert_eq!(declared.len() as u64, rig.lane(LANE).totals.damaged);
@@ -149,7 +149,7 @@ fn a_damaged_newest_segment_costs_the_damaged_run_and_the_spool_its_id() {
     assert!(!disk.names().contains(&segment(of + 1)), "it is the newest one");
     let rig = open(&disk);
     let identity = rig.opened.identity;
-    assert_eq!(identity.replaces, Some(before.opened.identity.spool), "{:?}", rig.opened.notes);
+    assert_eq!(identity.replaces, Some(before.opened.identity.spool), "{:?}", rig.opened.damage);
     assert_ne!(identity.spool, before.opened.identity.spool);
     assert!(identity.opened > before.opened.identity.opened);
     let declared = declared(&rig);
@@ -159,7 +159,7 @@ fn a_damaged_newest_segment_costs_the_damaged_run_and_the_spool_its_id() {
     until("it is put aside", || !rig.disk.names().contains(&segment(of)));
     until("it is kept", || quarantined(&rig).contains(&format!("{of:08}.seg")));
     let rig = rig.reopen();
-    assert_eq!(rig.opened.identity.spool, identity.spool, "{:?}", rig.opened.notes);
+    assert_eq!(rig.opened.identity.spool, identity.spool, "{:?}", rig.opened.damage);
 }
 
 #[test]
@@ -170,14 +170,18 @@ fn a_lost_newest_segment_is_seen_and_the_spool_takes_a_new_id() {
     disk.remove(&segment(newest)).unwrap();
     let rig = open(&disk);
     assert_eq!(rig.opened.identity.replaces, Some(before.opened.identity.spool));
-    assert!(rig.opened.notes.iter().any(|note| note.contains("is gone")), "{:?}", rig.opened.notes);
+    assert!(
+        rig.opened.damage.iter().any(|note| note.contains("is gone")),
+        "{:?}",
+        rig.opened.damage
+    );
     assert!(declared(&rig).is_empty());
     let next = rig.lane(LANE).next;
     assert!(next > Number(100) && next < Number(5_001), "{next}");
     // Its number is not used again.
     assert!(rig.disk.names().contains(&segment(newest + 1)));
     let rig = rig.reopen();
-    assert!(rig.opened.notes.is_empty(), "{:?}", rig.opened.notes);
+    assert!(rig.opened.damage.is_empty(), "{:?}", rig.opened.damage);
 }
 
 #[test]
@@ -231,7 +235,7 @@ fn a_segment_whose_sync_failed_is_not_written_to_by_the_next_opening_either() {
     options.tidy_every = std::time::Duration::from_secs(3600);
     let rig = SpoolRig::open(disk, options).unwrap();
     assert!(rig.disk.bytes(&segment(1)).unwrap() == before, "it was written to");
-    assert!(rig.opened.notes.iter().any(|note| note.contains("not trusted")));
+    assert!(rig.opened.damage.iter().any(|note| note.contains("not trusted")));
     assert!(rig.packets(LANE, 1).len() >= 500);
     rig.spool.close().unwrap();
     let rig = open(&rig.disk);

@@ -93,18 +93,18 @@ impl Whole {
         let salvaged = rig.opened.identity.spool != self.spool;
         let (mut lost, mut found) = (0, BTreeMap::new());
         let known: Vec<Lane> = rig.spool.lane_states().iter().map(|state| state.lane).collect();
-        for (lane, truth) in &self.lanes {
+        for (lane, whole) in &self.lanes {
             if !known.contains(lane) {
                 assert!(salvaged, "{what}: {lane} is gone");
-                lost += truth.numbers.values().flatten().count() as u64;
+                lost += whole.numbers.values().flatten().count() as u64;
                 continue;
             }
             let now = truth(&rig, *lane);
             if !salvaged {
-                assert_eq!((now.acked, now.next), (truth.acked, truth.next), "{what}: {lane}");
+                assert_eq!((now.acked, now.next), (whole.acked, whole.next), "{what}: {lane}");
             }
-            assert!(now.acked <= truth.acked, "{what}: {lane} dropped what was not acknowledged");
-            for (number, was) in &truth.numbers {
+            assert!(now.acked <= whole.acked, "{what}: {lane} dropped what was not acknowledged");
+            for (number, was) in &whole.numbers {
                 match (was, now.numbers.get(number)) {
                     (Some(was), Some(Some(is))) => assert!(was == is, "{what}: {number} of {lane}"),
                     (Some(_), Some(None) | None) => lost += 1,

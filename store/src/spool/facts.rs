@@ -27,8 +27,10 @@ pub struct Opened {
     pub identity: Identity,
     /// Its lanes, in order.
     pub lanes: Vec<LaneState>,
-    /// What recovery did, in sentences for the log.
+    /// What recovery did after a crash, in sentences for the log.
     pub notes: Vec<String>,
+    /// What was damaged or lost, and what was done about it, in sentences for the log (R10).
+    pub damage: Vec<String>,
 }
 
 /// A lane as of the last commit.

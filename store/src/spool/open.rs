@@ -48,6 +48,7 @@ pub(super) struct Found {
     /// Packets whose segment is not there.
     pub(super) missing: Vec<(Lane, Number)>,
     pub(super) notes: Vec<String>,
+    pub(super) damage: Vec<String>,
 }
 
 /// The files that the directory has.
@@ -58,6 +59,7 @@ pub(super) struct Files {
     pub(super) failed: BTreeSet<u64>,
     pub(super) newest: Option<Newest>,
     pub(super) notes: Vec<String>,
+    pub(super) damage: Vec<String>,
 }
 
 /// Opens the spool in `options.dir`, or makes it; gives the writer, not yet running.
@@ -73,7 +75,7 @@ pub(super) fn open(
     let distrusted = files.numbers.last().is_some_and(|number| files.failed.contains(number));
     let touch = if distrusted { Touch::Memory } else { Touch::File };
     let found = find(&*disk, &paths, &mut files, touch, &options.clock)?;
-    let Found { active, row, lanes, shared, condemned, missing, mut notes } = found;
+    let Found { active, row, lanes, shared, condemned, missing, notes, mut damage } = found;
     let SpoolRow { spool, replaces, opened, nonce, next_lane, ledger, .. } = row;
     let identity = Identity { spool, replaces, opened, nonce, ledger };
     shared.files().active = Some(Arc::clone(&active.db));
@@ -125,7 +127,7 @@ pub(super) fn open(
     let base = writer.active.base;
     writer.active.count(base, 0);
     if distrusted {
-        notes.push(writer.begin_anew());
+        damage.push(writer.begin_anew());
     }
     for (lane, at) in missing {
         let _ = writer.reader.send(Ask::Verify { lane, at });
@@ -133,7 +135,8 @@ pub(super) fn open(
     writer.shared.status().quarantine.files = quarantine::count(&*writer.disk, &writer.paths);
     writer.publish_status();
     let lanes = writer.shared.lanes().values().map(|known| known.state.clone()).collect();
-    Ok((writer, Opened { identity, lanes, notes }))
+    damage.extend(adopted(&*writer.disk, &writer.paths));
+    Ok((writer, Opened { identity, lanes, notes, damage }))
 }
 
 impl Writer {
@@ -189,7 +192,8 @@ impl Files {
     /// Looks what there is; half-made segments are removed.
     fn list(disk: &dyn Disk, paths: &Paths) -> Result<Self, OpenError> {
         let dir = paths.segments();
-        let (mut numbers, mut failed, mut notes) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut numbers, mut failed) = (BTreeSet::new(), BTreeSet::new());
+        let (mut notes, mut damage) = (Vec::new(), Vec::new());
         for name in disk.list(&dir).map_err(|source| io_error(&dir, source))? {
             let path = dir.join(&name);
             let refused = |source| io_error(&path, source);
@@ -207,13 +211,13 @@ impl Files {
             Err(Fault::Damaged(found)) => {
                 let path = paths.newest();
                 quarantine::take(disk, paths, &path).map_err(|source| io_error(&path, source))?;
-                notes.push(format!("{}: {found}; it is written anew", path.display()));
+                damage.push(format!("{}: {found}; it is written anew", path.display()));
                 None
             }
             Err(fault) => return Err(broken(&paths.newest(), fault)),
         };
         tables::too_new(&paths.newest(), newest.map_or(0, |newest| newest.format))?;
-        Ok(Self { numbers, failed, newest, notes })
+        Ok(Self { numbers, failed, newest, notes, damage })
     }
 }
 
@@ -235,8 +239,9 @@ fn make(disk: &dyn Disk, paths: &Paths, system: SystemClock) -> Result<Found, Op
         Beginning { row, clock: clock_row, lanes: &lanes, pieces, condemned: &condemned };
     let active = segment::create(disk, paths, 0, &beginning)
         .map_err(|not_made| broken(&paths.segment(1), not_made.fault))?;
-    let (shared, missing, notes) = (Shared::new(clock), Vec::new(), Vec::new());
-    Ok(Found { active, row, lanes, shared, condemned, missing, notes })
+    let (shared, missing) = (Shared::new(clock), Vec::new());
+    let (notes, damage) = (Vec::new(), Vec::new());
+    Ok(Found { active, row, lanes, shared, condemned, missing, notes, damage })
 }
 
 /// A spool that is there, with `number` its active segment. Damage of that is the outer error.
@@ -263,8 +268,9 @@ fn read(
         newest::write(disk, paths, newest)?;
     }
     let (missing, notes) = (Vec::new(), std::mem::take(&mut files.notes));
+    let damage = std::mem::take(&mut files.damage);
     let shared = Shared::new(clock);
-    let mut found = Found { active, row, lanes, shared, condemned, missing, notes };
+    let mut found = Found { active, row, lanes, shared, condemned, missing, notes, damage };
     let taken = found
         .take_manifest(disk, paths, manifest)
         .and_then(|()| found.remove_unneeded(disk, paths, &files.numbers));
@@ -291,7 +297,7 @@ impl Found {
                 let bytes = match disk.size(&path) {
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                         gone.insert(segment);
-                        self.notes.push(format!("segment {segment} is gone"));
+                        self.damage.push(format!("segment {segment} is gone"));
                         0
                     }
                     size => size.map_err(|source| io_error(&path, source))?,
@@ -324,7 +330,7 @@ impl Found {
                 continue;
             }
             if self.condemned.remove(number) == Some(true) {
-                self.notes.extend(super::condemn::take(disk, paths, *number, wall_ms));
+                self.damage.extend(super::condemn::take(disk, paths, *number, wall_ms));
                 continue;
             }
             let path = paths.segment(*number);
@@ -334,6 +340,15 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Says who took this spool's packets over, if somebody did while it was not running.
+fn adopted(disk: &dyn Disk, paths: &Paths) -> Option<String> {
+    let file = disk.open_to_read(&paths.root().join("adopted")).ok()?;
+    let mut told = vec![0; usize::try_from(file.len().ok()?.min(4096)).ok()?];
+    file.read(0, &mut told).ok()?;
+    let told = String::from_utf8_lossy(&told).trim().to_owned();
+    Some(format!("packets of this spool were adopted elsewhere and come twice: {told}"))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "stands in a map_err")]

@@ -69,8 +69,9 @@ pub(super) fn salvage(
     for number in files.numbers.iter().rev() {
         finds.search(disk, paths, *number)?;
     }
-    let mut notes = std::mem::take(&mut files.notes);
-    notes.push(wreck.why.clone());
+    let notes = std::mem::take(&mut files.notes);
+    let mut damage = std::mem::take(&mut files.damage);
+    damage.push(wreck.why.clone());
     let highest = files.numbers.last().copied().unwrap_or(0);
     let before = finds.spool.map(|row| row.spool).or(files.newest.map(|newest| newest.spool));
     let row = SpoolRow {
@@ -100,7 +101,7 @@ pub(super) fn salvage(
         let tombstones = finds.tombstones.remove(&lane).unwrap_or_default();
         let (entry, pieces, declared) = put_together(lane, lane_row, runs, tombstones);
         if declared > 0 {
-            notes.push(format!("{declared} packets to {} are declared damaged", entry.target));
+            damage.push(format!("{declared} packets to {} are declared damaged", entry.target));
             let damaged = finds.damaged.iter().filter(|(of, _)| *of == lane);
             condemned.extend(damaged.map(|(_, segment)| (*segment, true)));
         }
@@ -110,7 +111,7 @@ pub(super) fn salvage(
         lanes.insert(lane, entry);
     }
     for (lane, runs) in &finds.runs {
-        notes.push(format!("runs of lane {lane} are kept aside: nothing tells its target"));
+        damage.push(format!("runs of lane {lane} are kept aside: nothing tells its target"));
         condemned.extend(runs.iter().map(|run| (run.segment, true)));
     }
     let beginning = Beginning {
@@ -128,15 +129,16 @@ pub(super) fn salvage(
     for segment in empty {
         // In doubt nothing is removed.
         condemned.remove(&segment);
-        notes.extend(condemn::take(disk, paths, segment, wall_ms));
+        damage.extend(condemn::take(disk, paths, segment, wall_ms));
     }
     let before = before.map_or("an unknown one".to_owned(), |before| before.to_string());
-    notes.push(format!(
+    damage.push(format!(
         "the spool was put together from its files and has a new id, {}, in place of {before}: \
          packets may come twice, and those that are missing are declared",
         row.spool
     ));
-    Ok(Found { active, row, lanes, shared, condemned, missing: Vec::new(), notes })
+    let missing = Vec::new();
+    Ok(Found { active, row, lanes, shared, condemned, missing, notes, damage })
 }
 
 impl Finds {
