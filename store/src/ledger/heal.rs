@@ -108,7 +108,7 @@ impl Writer {
 
     pub(super) fn condition(&self) -> Condition {
         match &self.failed {
-            Some(Fault::Broken(_)) => Condition::Failed,
+            Some(Fault::Damaged(_) | Fault::Broken(_)) => Condition::Failed,
             Some(Fault::Full) => Condition::DiskFull,
             None if !self.has_room => Condition::DiskFull,
             None => Condition::Works,

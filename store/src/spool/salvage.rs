@@ -81,6 +81,7 @@ pub(super) fn salvage(
         nonce: u64::from_le_bytes(random::bytes("a nonce").map_err(|f| broken(paths.root(), f))?),
         next_lane: finds.next_lane(),
         segment: highest.max(wreck.newest) + 1,
+        ledger: finds.spool.and_then(|row| row.ledger),
     };
     // No time has passed since the last packet was stored, as far as is known.
     let reading = (system.0)();

@@ -19,7 +19,6 @@ use super::segment::Paths;
 use super::shared::Shared;
 use crate::disk::{Backend, Disk};
 use crate::fault::Fault;
-use crate::overlay::Overlay;
 
 /// How many are kept open: as a rule one is read by every lane that catches up.
 const OPEN_MAX: usize = 4;

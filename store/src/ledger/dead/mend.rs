@@ -21,7 +21,9 @@ impl DeadLetters {
             match SegmentFile::overlaid(&*self.disk, &self.path(number)) {
                 Ok(old) => self.rewrite(number, &old)?,
                 Err(Fault::Full) => return Err(Fault::Full),
-                Err(fault @ Fault::Broken(_)) => self.set_aside(number, &fault)?,
+                Err(fault @ (Fault::Damaged(_) | Fault::Broken(_))) => {
+                    self.set_aside(number, &fault)?
+                }
             }
         }
         Ok(())

@@ -192,7 +192,7 @@ impl DeadLetters {
             None => match SegmentFile::open(&*self.disk, &self.path(number), |_, _| {}) {
                 Ok((file, _)) => file,
                 Err(Fault::Full) => return Err(Fault::Full),
-                Err(fault @ Fault::Broken(_)) => {
+                Err(fault @ (Fault::Damaged(_) | Fault::Broken(_))) => {
                     self.set_aside(number, &fault)?;
                     return Ok(None);
                 }

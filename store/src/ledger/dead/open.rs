@@ -115,7 +115,7 @@ impl DeadLetters {
             }
             Ok(_) => {}
             Err(Fault::Full) => return Err(failed(Fault::Full)),
-            Err(fault @ Fault::Broken(_)) => {
+            Err(fault @ (Fault::Damaged(_) | Fault::Broken(_))) => {
                 self.segments.insert(number, Segment { rows, ..Segment::default() });
                 return self.set_aside(number, &fault).map_err(failed);
             }
