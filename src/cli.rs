@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
+use crate::spool::SpoolCommand;
 
 /// A store-and-forward broker: stored means stored, acknowledged means handled.
 #[derive(Debug, Parser)]
@@ -62,6 +63,12 @@ pub enum Command {
         /// What to do with it.
         #[command(subcommand)]
         command: LedgerCommand,
+    },
+    /// Look at a client's spool that no process uses, and mend it
+    Spool {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: SpoolCommand,
     },
     /// Measure a real client and server on this machine
     Bench(BenchArgs),

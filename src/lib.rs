@@ -13,6 +13,7 @@ pub mod exit;
 pub mod ledger;
 pub mod run;
 pub mod send;
+pub mod spool;
 pub mod status;
 pub mod telemetry;
 pub mod torture;

@@ -1,0 +1,78 @@
+//! `spool list`: every lane, and how old its oldest packet is.
+
+use paquebot_actors::clock;
+use paquebot_protocol::Packet;
+use paquebot_store::{LaneState, Stretch};
+use serde::Serialize;
+
+use super::args::PlaceArgs;
+use super::offline::{Offline, Place, Touch};
+use crate::config::size_in_words;
+use crate::exit::{Code, Failure};
+
+/// A lane as it is shown.
+#[derive(Debug, Serialize)]
+struct Lane {
+    lane: u64,
+    target: String,
+    pending_packets: u64,
+    pending_bytes: u64,
+    /// The lowest number that is held or declared.
+    first: u64,
+    /// The lowest number that was never assigned.
+    next: u64,
+    declared: u64,
+    /// When the oldest pending packet was made.
+    oldest: Option<String>,
+}
+
+pub(super) fn list(args: &PlaceArgs, json: bool) -> Result<(), Failure> {
+    let spool = Place::of(args)?.open(Touch::Nothing)?;
+    let states = spool.opened.lanes.clone();
+    let shown = states.iter().map(|state| show(&spool, state));
+    let lanes = shown.collect::<Result<Vec<Lane>, Failure>>()?;
+    let damage = spool.close()?;
+    if json {
+        let text = serde_json::to_string_pretty(&lanes);
+        println!("{}", text.map_err(Failure::of(Code::Internal, "writing JSON failed"))?);
+    } else {
+        for Lane { lane, target, pending_packets, pending_bytes, first, next, oldest, .. } in &lanes
+        {
+            let bytes = size_in_words(*pending_bytes);
+            let oldest = oldest.as_deref().unwrap_or("-");
+            println!(
+                "{lane}  {target}  {pending_packets} pending ({bytes})  from {first} to before \
+                      {next}  oldest {oldest}"
+            );
+        }
+    }
+    for one in damage {
+        eprintln!("DAMAGED: {one}");
+    }
+    Ok(())
+}
+
+fn show(spool: &Offline, state: &LaneState) -> Result<Lane, Failure> {
+    let first = state.acked_through.next();
+    let (mut from, mut oldest) = (first, None);
+    while oldest.is_none() && from < state.next {
+        let Some(stretch) = spool.read(state.lane, from, 1)?.into_iter().next() else { break };
+        if let Stretch::Run { run, .. } = &stretch {
+            let mut records = run.records();
+            let record = records.find(|(number, _)| *number >= from).map(|(_, record)| record);
+            let created = record.and_then(|record| Packet::decode(record).ok());
+            oldest = created.map(|packet| clock::rfc3339(packet.created_ms));
+        }
+        from = stretch.last().next();
+    }
+    Ok(Lane {
+        lane: state.lane.0,
+        target: state.target.to_string(),
+        pending_packets: state.pending_packets,
+        pending_bytes: state.pending_bytes,
+        first: first.0,
+        next: state.next.0,
+        declared: state.declared,
+        oldest,
+    })
+}

@@ -1,0 +1,97 @@
+//! `spool repair` and `spool purge`: what is gone from a spool is declared, and the server learns.
+
+use paquebot_protocol::frame::SkipReason;
+use paquebot_store::{LaneState, Stretch, Tombstone};
+
+use super::args::{PlaceArgs, PurgeArgs};
+use super::offline::{Offline, Place, Touch, ask};
+use crate::exit::{Code, Failure};
+
+pub(super) fn repair(args: &PlaceArgs) -> Result<(), Failure> {
+    let place = Place::of(args)?;
+    let spool = place.open(Touch::Files)?;
+    let lanes = spool.opened.lanes.clone();
+    let mut packets = 0;
+    for state in &lanes {
+        spool.walk(state, |_| Ok(()))?;
+    }
+    let mut declared = 0;
+    for state in spool.spool.lane_states() {
+        packets += state.pending_packets;
+        declared += state.totals.damaged;
+    }
+    for note in &spool.opened.notes {
+        println!("{note}");
+    }
+    let damage = spool.close()?;
+    for one in &damage {
+        println!("{one}");
+    }
+    let dir = place.dir.display();
+    if damage.is_empty() {
+        println!("{dir}: nothing is damaged; {packets} packets are pending");
+    } else {
+        println!(
+            "{dir}: {packets} packets are pending, {declared} are declared damaged; what was \
+             damaged is in {}",
+            place.dir.join("quarantine").display()
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn purge(args: &PurgeArgs) -> Result<(), Failure> {
+    let place = Place::of(&args.place)?;
+    let touch = if args.yes { Touch::Files } else { Touch::Nothing };
+    let spool = place.open(touch)?;
+    let (mut packets, mut lanes) = (0, 0);
+    let wanted = |state: &&LaneState| {
+        args.target.as_ref().is_none_or(|pattern| pattern.matches(&state.target))
+    };
+    let states = spool.opened.lanes.clone();
+    for state in states.iter().filter(wanted).filter(|state| state.pending_packets > 0) {
+        let purged = if args.yes {
+            let tombstones = tombstones(&spool, state)?;
+            ask(|reply| spool.spool.bury(state.lane, tombstones, reply))?
+                .map_err(Failure::of(Code::Io, "declaring the packets gone failed"))?
+        } else {
+            state.pending_packets
+        };
+        packets += purged;
+        lanes += 1;
+        println!("{}: {purged} packets", state.target);
+    }
+    for one in spool.close()? {
+        eprintln!("DAMAGED: {one}");
+    }
+    if args.yes {
+        println!("{packets} packets in {lanes} lanes are purged; the server will hear of it");
+        return Ok(());
+    }
+    let message = format!("{packets} packets in {lanes} lanes would be purged; say --yes to do it");
+    Err(Failure::new(Code::Usage, message))
+}
+
+/// Tombstones for everything that is pending in a lane.
+fn tombstones(spool: &Offline, state: &LaneState) -> Result<Vec<Tombstone>, Failure> {
+    let mut tombstones: Vec<Tombstone> = Vec::new();
+    let acked = state.acked_through;
+    spool.walk(state, |stretch| {
+        let Stretch::Run { run, .. } = stretch else { return Ok(()) };
+        let (first, last) = (run.first().max(acked.next()), run.last());
+        let (chain, Some(chain_after)) = (run.chain_at(first.before()), run.chain_at(last)) else {
+            return Ok(());
+        };
+        // What lies before it in its run may be under a tombstone already.
+        let first = tombstones.last().map_or(first, |before| first.max(before.last.next()));
+        let reason = SkipReason::Purged;
+        match tombstones.last_mut() {
+            Some(before) if before.last.next() == first => {
+                (before.last, before.chain_after) = (last, chain_after);
+            }
+            _ => tombstones.push(Tombstone { first, last, chain, chain_after, reason }),
+        }
+        Ok(())
+    })?;
+    Ok(tombstones)
+}
