@@ -143,6 +143,11 @@ impl StorageBackend for Handle {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset + data.len() as u64;
+        // A file grows with what is written beyond its end; what is in memory does not by itself.
+        if end > self.0.len()? {
+            self.0.set_len(end)?;
+        }
         self.0.write(offset, data)
     }
 }

@@ -213,13 +213,54 @@ impl SpoolRig {
         }
     }
 
+    /// Appends packets that live for so long, or for ever.
+    pub fn append_for(
+        &self,
+        to: &str,
+        data: &[Vec<u8>],
+        ttl_ms: Option<u64>,
+    ) -> Result<Stored, AppendError> {
+        let (target, mut batch) = (target(to), Batch::default());
+        for data in data {
+            let meta = paquebot_protocol::Meta { ttl_ms, ..Default::default() };
+            batch.push(&Packet { created_ms: 1, data, meta });
+        }
+        ask(|reply| self.spool.append(Append { target, batch, reply }))
+    }
+
     /// Declares packets gone, if their chains are known.
     pub fn bury(&self, lane: Lane, first: u64, last: u64, reason: SkipReason) -> u64 {
-        let chain = self.chain_at(lane, first - 1);
-        let Some(chain_after) = self.chain_at(lane, last) else { return 0 };
+        self.try_bury(lane, first, last, reason).unwrap()
+    }
+
+    /// Declares packets gone, if their chains are known and the disk works.
+    pub fn try_bury(
+        &self,
+        lane: Lane,
+        first: u64,
+        last: u64,
+        reason: SkipReason,
+    ) -> Result<u64, AppendError> {
+        let chain_at = |number| ask(|reply| self.spool.chain_at(lane, Number(number), reply));
+        let chain = match chain_at(first - 1) {
+            Ok(Held::Chain(chain)) => Some(chain),
+            _ => None,
+        };
+        let Ok(Held::Chain(chain_after)) = chain_at(last) else { return Ok(0) };
         let (first, last) = (Number(first), Number(last));
         let tombstone = Tombstone { first, last, chain, chain_after, reason };
-        ask(|reply| self.spool.bury(lane, vec![tombstone], reply)).unwrap()
+        ask(|reply| self.spool.bury(lane, vec![tombstone], reply))
+    }
+
+    /// The acknowledged number, and every number after it, with its data unless it is declared gone.
+    pub fn held_or_gone(&self, lane: Lane) -> (u64, Vec<(u64, Option<Vec<u8>>)>) {
+        loop {
+            let acked = self.lane(lane).acked_through;
+            let numbers = self.numbers(lane, acked.next().0);
+            if self.lane(lane).acked_through == acked {
+                return (acked.0, numbers);
+            }
+        }
     }
 
     /// The acknowledged number, and every packet after it: drops that are committed meanwhile make
@@ -269,9 +310,11 @@ impl SpoolRig {
         self.spool.lane_states().into_iter().find(|state| state.target == target)
     }
 
-    /// The bytes of all files of the spool, by the disk's account.
+    /// The bytes of all segments of the spool, by the disk's account.
     pub fn disk_bytes(&self) -> u64 {
-        self.disk.bytes_of_all()
+        let names = self.disk.names().into_iter();
+        let segments = names.filter(|name| name.extension() == Some(Path::new("seg").as_os_str()));
+        segments.filter_map(|name| Some(self.disk.bytes(&name)?.len() as u64)).sum()
     }
 
     /// How many segments lie on the disk.
