@@ -25,7 +25,7 @@ use paquebot_store::{
 };
 
 /// What was stored: target, batches, packets a batch, bytes a packet.
-const LANES: [(&str, u64, u64, usize); 2] = [("orders.new", 4, 50, 300), ("alarm.fire", 6, 2, 40)];
+const LANES: [(&str, u64, u64, usize); 2] = [("orders.new", 10, 50, 400), ("alarm.fire", 6, 2, 40)];
 
 fn frozen() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/spool-1")
