@@ -10,6 +10,7 @@
 //! <dir>/lock                   held while the spool is open
 //! <dir>/spool/00000007.seg     sealed
 //! <dir>/spool/00000008.seg     the active one: the highest number
+//! <dir>/spool/newest           names the newest one, so that its loss is seen (R7)
 //! <dir>/quarantine/            damaged bytes (R10)
 //! ```
 //!
