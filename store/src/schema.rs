@@ -8,7 +8,7 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock`; `condemned` | as long as the spool; copied at rotation |
+//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock`; `condemned` | as the spool; copied |
 //! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
 //! | `runs` | lane, **last** number | envelope and run | until its last packet is acknowledged |
 //! | `tombstones` | lane, last number | [`TombstoneRow`] | until it is acknowledged |

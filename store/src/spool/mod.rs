@@ -48,6 +48,7 @@ mod size;
 mod stage;
 mod tables;
 mod tombstone;
+mod view;
 mod writer;
 
 use std::path::PathBuf;

@@ -338,6 +338,7 @@ impl Found {
             let note = format!("removed segment {number}: all of it was acknowledged");
             self.notes.push(note);
         }
+        self.condemned.retain(|number, _| catalog.segment_mut(*number).is_some());
         Ok(())
     }
 }

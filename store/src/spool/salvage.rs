@@ -115,6 +115,12 @@ pub(super) fn salvage(
         damage.push(format!("runs of lane {lane} are kept aside: nothing tells its target"));
         condemned.extend(runs.iter().map(|run| (run.segment, true)));
     }
+    for number in &files.numbers {
+        if shared.files().catalog.pieces_of(*number).next().is_none() {
+            // In doubt nothing is removed, even if a crash comes in between.
+            condemned.insert(*number, true);
+        }
+    }
     let beginning = Beginning {
         row,
         clock: shared.clock_row(),
@@ -128,7 +134,6 @@ pub(super) fn salvage(
     let wall_ms = shared.clock_row().reading.wall_ms;
     let empty = shared.files().catalog.take_empty();
     for segment in empty {
-        // In doubt nothing is removed.
         condemned.remove(&segment);
         damage.extend(condemn::take(disk, paths, segment, wall_ms));
     }

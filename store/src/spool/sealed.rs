@@ -20,8 +20,12 @@ use super::shared::Shared;
 use crate::disk::{Backend, Disk};
 use crate::fault::Fault;
 
-/// How many are kept open: as a rule one is read by every lane that catches up.
-const OPEN_MAX: usize = 4;
+/// How many are kept open: a lane with a packet now and then stands in all of them, and to go through
+/// one takes about a millisecond a MiB.
+const OPEN_MAX: usize = 64;
+
+/// How many runs their indexes may name, over all of them: some 25 MiB of memory.
+const RUNS_MAX: usize = 400_000;
 
 /// Opens sealed segments when they are needed.
 pub(super) struct SealedSegments {
@@ -81,8 +85,13 @@ impl SealedSegments {
                 Sealed::open(&*self.disk, &self.paths, segment, &pieces)?
             }
         };
-        if self.open.len() >= OPEN_MAX {
-            self.open.pop_front();
+        let named = |open: &VecDeque<(u64, Sealed)>| {
+            open.iter().map(|(_, sealed)| sealed.runs.len()).sum::<usize>()
+        };
+        while self.open.len() >= OPEN_MAX || named(&self.open) > RUNS_MAX {
+            if self.open.pop_front().is_none() {
+                break;
+            }
         }
         self.open.push_back((segment, open));
         let (_, sealed) = self.open.back_mut().ok_or_else(|| Fault::Broken("no segment".into()))?;
