@@ -22,7 +22,7 @@ impl DeadLetters {
                 Ok(old) => self.rewrite(number, &old)?,
                 Err(Fault::Full) => return Err(Fault::Full),
                 Err(fault @ (Fault::Damaged(_) | Fault::Broken(_))) => {
-                    self.set_aside(number, &fault)?
+                    self.set_aside(number, &fault)?;
                 }
             }
         }
