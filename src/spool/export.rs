@@ -55,7 +55,7 @@ pub(super) fn export(args: &PlaceArgs, pattern: Option<&TargetPattern>) -> Resul
                 let text = str::from_utf8(packet.data).ok();
                 let line = Line {
                     id: run.packet_id(state.lane, number).to_string(),
-                    client: place.client.as_ref().map(|client| client.as_str()),
+                    client: place.client.as_ref().map(paquebot_protocol::ClientId::as_str),
                     target: state.target.as_str(),
                     lane: state.lane.0,
                     number: number.0,
