@@ -13,7 +13,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{CrashDisk, SpoolRig, data, options, segment, until};
+use common::{CrashDisk, SpoolRig, data, options, until};
 use paquebot_protocol::{Lane, Number};
 use paquebot_store::SpoolOptions;
 
