@@ -6,11 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
 
-use crate::database::{self, Length, NotMade};
+use crate::database::{self, NotMade, Outline};
 use crate::disk::Disk;
 use crate::fault::Fault;
 
@@ -71,7 +70,7 @@ impl Paths {
 pub(super) struct Active {
     pub(super) number: u64,
     pub(super) db: Arc<Database>,
-    len: Length,
+    outline: Arc<Outline>,
     /// About how much of the file the tables took that it began with.
     pub(super) base: u64,
     /// About how much of it is in use.
@@ -83,7 +82,7 @@ pub(super) struct Active {
 impl Active {
     /// The bytes of its file.
     pub(super) fn len(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+        self.outline.bytes()
     }
 
     /// Counts what a commit added and removed.
@@ -102,13 +101,13 @@ pub(super) fn create(
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
 ) -> Result<Active, NotMade> {
     let (dir, temporary, path) = (paths.segments(), paths.temporary(number), paths.segment(number));
-    let (db, len) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
-    Ok(Active { number, db: Arc::new(db), len, base, filled: base, peak: base })
+    let (db, outline) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
+    Ok(Active { number, db: Arc::new(db), outline, base, filled: base, peak: base })
 }
 
 /// Opens segment `number` to append to it.
 pub(super) fn open_active(disk: &dyn Disk, paths: &Paths, number: u64) -> Result<Active, Fault> {
     let path = paths.segment(number);
-    let (db, len) = database::open(disk, &path, CACHE_BYTES)?;
-    Ok(Active { number, db: Arc::new(db), len, base: 0, filled: 0, peak: 0 })
+    let (db, outline) = database::open(disk, &path, CACHE_BYTES)?;
+    Ok(Active { number, db: Arc::new(db), outline, base: 0, filled: 0, peak: 0 })
 }
