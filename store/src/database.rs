@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Builder, Database, StorageBackend, WriteTransaction};
 
@@ -11,8 +11,36 @@ use crate::disk::{Backend, Disk};
 use crate::fault::Fault;
 use crate::overlay::Overlay;
 
-/// The length of an open file, known without asking the disk.
-pub(crate) type Length = Arc<AtomicU64>;
+/// The bytes of a page.
+const PAGE: usize = 4096;
+
+/// The first page of a file, where redb says which commit counts.
+pub(crate) type FirstPage = Box<[u8; PAGE]>;
+
+/// What is known of an open file without asking the disk.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    len: AtomicU64,
+    first: Mutex<FirstPage>,
+}
+
+impl Outline {
+    /// That of a file of `bytes` which is only looked at.
+    pub(crate) fn of(bytes: u64) -> Self {
+        Self { len: bytes.into(), first: Mutex::new(Box::new([0; PAGE])) }
+    }
+
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Its first page as it was last written, whatever has become of it since. When a commit has
+    /// just succeeded, it is that of this commit.
+    pub(crate) fn first_page(&self) -> FirstPage {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// A file was not made.
 #[derive(Debug)]
@@ -31,7 +59,7 @@ pub(crate) fn create(
     path: &Path,
     cache_bytes: usize,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
-) -> Result<(Database, Length), NotMade> {
+) -> Result<(Database, Arc<Outline>), NotMade> {
     let made = make(disk, temporary, cache_bytes, fill);
     let database = made.map_err(|fault| NotMade { fault, gone: true })?;
     let name = || -> io::Result<()> {
@@ -58,7 +86,7 @@ pub(crate) fn replace(
     path: &Path,
     cache_bytes: usize,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
-) -> Result<(Database, Length), Fault> {
+) -> Result<(Database, Arc<Outline>), Fault> {
     let temporary = path.with_extension("tmp");
     let made = make(disk, &temporary, cache_bytes, fill)?;
     disk.rename(&temporary, path)?;
@@ -72,22 +100,37 @@ fn make(
     temporary: &Path,
     cache_bytes: usize,
     fill: impl FnOnce(&WriteTransaction) -> Result<(), Fault>,
-) -> Result<(Database, Length), Fault> {
+) -> Result<(Database, Arc<Outline>), Fault> {
     let made = || {
-        let (backend, len) = Measured::open(disk, temporary, true)?;
+        let (backend, outline) = Measured::open(disk, temporary, true)?;
         let db = Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
         let transaction = db.begin_write()?;
         fill(&transaction)?;
         transaction.commit()?;
-        Ok((db, len))
+        Ok((db, outline))
     };
     made().inspect_err(|_: &Fault| drop(disk.remove(temporary)))
 }
 
 /// Opens the file `path` to look at it: every byte is verified, and none is written.
 pub(crate) fn look(disk: &dyn Disk, path: &Path, cache_bytes: usize) -> Result<Database, Fault> {
+    look_as(disk, path, cache_bytes, None)
+}
+
+/// Opens the file `path` to look at it, as it was when its first page was `first`: redb never
+/// writes over a page that its last commit needs, so this shows a commit however far a later one
+/// has come.
+pub(crate) fn look_as(
+    disk: &dyn Disk,
+    path: &Path,
+    cache_bytes: usize,
+    first: Option<&FirstPage>,
+) -> Result<Database, Fault> {
     let (backend, _) = Measured::open(disk, path, false)?;
     let overlay = Overlay::new(Backend(Box::new(backend)))?;
+    if let Some(first) = first {
+        overlay.write(0, first.as_slice())?;
+    }
     let mut builder = Builder::new();
     builder.set_cache_size(cache_bytes).set_check_integrity_on_open(true);
     Ok(builder.create_with_backend(overlay)?)
@@ -99,32 +142,36 @@ pub(crate) fn open(
     disk: &dyn Disk,
     path: &Path,
     cache_bytes: usize,
-) -> Result<(Database, Length), Fault> {
-    let (backend, len) = Measured::open(disk, path, false)?;
+) -> Result<(Database, Arc<Outline>), Fault> {
+    let (backend, outline) = Measured::open(disk, path, false)?;
     let db = Builder::new()
         .set_cache_size(cache_bytes)
         .set_check_integrity_on_open(true)
         .create_with_backend(backend)?;
-    Ok((db, len))
+    Ok((db, outline))
 }
 
-/// A backend that tells how long its file is.
+/// A backend that tells the outline of its file.
 #[derive(Debug)]
 struct Measured {
     backend: Backend,
-    len: Length,
+    outline: Arc<Outline>,
 }
 
 impl Measured {
-    fn open(disk: &dyn Disk, path: &Path, create: bool) -> Result<(Self, Length), Fault> {
+    fn open(disk: &dyn Disk, path: &Path, create: bool) -> Result<(Self, Arc<Outline>), Fault> {
         let backend = Backend(disk.open(path, create)?);
         let found = backend.len()?;
         if found == 0 && !create {
             // redb would make a new database of it.
             return Err(Fault::damaged("a database", "an empty file"));
         }
-        let len = Arc::new(AtomicU64::new(found));
-        Ok((Self { backend, len: Arc::clone(&len) }, len))
+        let mut first = Box::new([0; PAGE]);
+        if found >= PAGE as u64 {
+            backend.read(0, first.as_mut_slice())?;
+        }
+        let outline = Arc::new(Outline { len: AtomicU64::new(found), first: Mutex::new(first) });
+        Ok((Self { backend, outline: Arc::clone(&outline) }, outline))
     }
 }
 
@@ -139,7 +186,7 @@ impl StorageBackend for Measured {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.backend.set_len(len)?;
-        self.len.store(len, Ordering::Relaxed);
+        self.outline.len.store(len, Ordering::Relaxed);
         Ok(())
     }
 
@@ -148,7 +195,13 @@ impl StorageBackend for Measured {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.backend.write(offset, data)
+        self.backend.write(offset, data)?;
+        if let Some(at) = usize::try_from(offset).ok().filter(|at| *at < PAGE) {
+            let mut first = self.outline.first.lock().unwrap_or_else(PoisonError::into_inner);
+            let page = first.iter_mut().skip(at);
+            page.zip(data).for_each(|(byte, written)| *byte = *written);
+        }
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

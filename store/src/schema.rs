@@ -28,7 +28,7 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`: u64 | as long as the ledger |
+//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`, `commits`: u64 | as long as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
 //! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
@@ -38,7 +38,8 @@
 //! | `dead_gone` | how they went | how many dead letters | for good |
 //!
 //! `dead_known` is the highest position of the dead letters that were there before the ledger was:
-//! they count whatever its cursors say. `dead_segments` is how one knows what a segment held that
+//! they count whatever its cursors say. `commits` goes up with every transaction, so that healing
+//! knows the last one from an older one. `dead_segments` is how one knows what a segment held that
 //! is damaged or gone. When a write has failed, all of this is written into a new file
 //! (`ledger/heal.rs`), so a table that is added here is added to `ledger/tables.rs`, too.
 //!
@@ -76,6 +77,8 @@ pub(crate) const META_CLOCK: &str = "clock";
 pub(crate) const META_CONDEMNED: &str = "condemned";
 /// The key of a ledger's id.
 pub(crate) const META_LEDGER: &str = "ledger";
+/// The key of how many commits there were.
+pub(crate) const META_COMMITS: &str = "commits";
 /// The key of the position of the last dead letter that was there before the ledger.
 pub(crate) const META_DEAD_KNOWN: &str = "dead_known";
 

@@ -120,7 +120,7 @@ impl Whole {
             }
             found.insert(*lane, now.numbers);
         }
-        for (lane, _) in &found {
+        for lane in found.keys() {
             let name = TARGETS[lane.0 as usize - 1];
             let state = rig.lane(*lane);
             let stored = rig.append(name, &data(state.next.0 - 1, 1, 10)).unwrap();

@@ -8,7 +8,6 @@
 use paquebot_protocol::{Lane, LaneKey, Number};
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use super::before::Row;
 use super::facts::{Fence, Tried};
 use super::fence::number_of;
 use super::sheet::Sheet;
@@ -38,8 +37,7 @@ impl Sheet<'_> {
         let Tried { number, attempts, first_attempt_ms, last_attempt_ms } = tried;
         let row = (number.0, attempts, first_attempt_ms, last_attempt_ms);
         let key = (number_of(key.spool), lane.0);
-        let before = self.tried.insert(key, row)?.map(|row| row.value());
-        self.before.was(Row::Tried(key, before));
+        self.tried.insert(key, row)?;
         self.wrote = true;
         Ok(Ok(()))
     }
@@ -63,8 +61,7 @@ impl Sheet<'_> {
         let row = (number_of(key.spool), key.lane.0);
         let passed = self.tried.get(row)?.is_some_and(|tried| tried.value().0 <= through.0);
         if passed {
-            let before = self.tried.remove(row)?.map(|row| row.value());
-            self.before.was(Row::Tried(row, before));
+            self.tried.remove(row)?;
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use paquebot_protocol::{Chain, LaneKey, Number};
 use redb::ReadableTable;
 
-use super::before::Row;
 use super::facts::CursorAt;
 use super::fence::number_of;
 use super::sheet::Sheet;
@@ -73,8 +72,7 @@ impl Sheet<'_> {
         self.forget_tried(key, at)?;
         let row = (at.0, chain.map(|chain| chain.0), elsewhere, skipped);
         let key = (number_of(key.spool), key.lane.0);
-        let before = self.cursors.insert(key, row)?.map(|row| row.value());
-        self.before.was(Row::Cursor(key, before));
+        self.cursors.insert(key, row)?;
         self.wrote = true;
         Ok(())
     }

@@ -4,7 +4,6 @@
 use paquebot_protocol::{ClientId, SpoolId};
 use redb::ReadableTable;
 
-use super::before::Row;
 use super::facts::{Admitted, Fence};
 use super::sheet::Sheet;
 use crate::error::LedgerError;
@@ -34,8 +33,7 @@ impl Sheet<'_> {
         }
         let row = schema::encode(&SpoolOnRecord { client, opened, nonce, replaces })?;
         let key = number_of(spool);
-        let before = self.spools.insert(key, row.as_slice())?.map(|row| row.value().to_vec());
-        self.before.was(Row::Spool(key, before));
+        self.spools.insert(key, row.as_slice())?;
         self.wrote = true;
         Ok(Ok(Admitted::Yes))
     }

@@ -22,7 +22,6 @@
 
 mod attempts;
 mod backup;
-mod before;
 pub mod check;
 mod cursor;
 mod dead;

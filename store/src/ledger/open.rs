@@ -8,14 +8,14 @@ use paquebot_protocol::LedgerId;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
 
 use super::LedgerOptions;
-use super::before::Before;
 use super::dead::{self, DeadLetters};
 use super::facts::{LedgerOpened, LedgerStatus};
 use super::heal::{Condition, RETRY_MIN};
 use super::room::Room;
 use super::tables;
 use super::writer::Writer;
-use crate::database::{self, Length, NotMade};
+use crate::clock;
+use crate::database::{self, NotMade, Outline};
 use crate::disk::{self, Disk};
 use crate::error::OpenError;
 use crate::fault::Fault;
@@ -50,7 +50,7 @@ pub(super) fn open(
         notes.push(format!("{OLD_DEAD_LETTERS} is left as it is: this version does not read it"));
     }
     let mut room = Room::new(Arc::clone(&disk), dir);
-    let (db, len) = if there(NAME) {
+    let (db, outline) = if there(NAME) {
         open_file(&*disk, &path, &mut room).map_err(damaged(&path))?
     } else if disk.list(&DeadLetters::dir(dir)).is_ok() {
         return Err(damaged(&path)(Fault::damaged("it beside its dead letters", "no such file")));
@@ -72,14 +72,16 @@ pub(super) fn open(
         dir: dir.to_owned(),
         path,
         db: Some(db),
-        len,
+        first: outline.first_page(),
+        outline,
+        commits: found.commits,
         dead,
         limits: options.dead_letters,
         gone: found.dead_gone,
         status: Arc::new(Mutex::new(LedgerStatus::default())),
         failed: None,
         retry_after: RETRY_MIN,
-        before: Before::default(),
+        retry_at: clock::now(),
         room,
         has_room: true,
         watch: None,
@@ -95,7 +97,11 @@ pub(super) fn open(
 }
 
 /// Opens the file, if need be in the room that is kept for healing.
-fn open_file(disk: &dyn Disk, path: &Path, room: &mut Room) -> Result<(Database, Length), Fault> {
+fn open_file(
+    disk: &dyn Disk,
+    path: &Path,
+    room: &mut Room,
+) -> Result<(Database, Arc<Outline>), Fault> {
     match database::open(disk, path, CACHE_BYTES) {
         Err(Fault::Full) => {
             room.give_up();
@@ -110,7 +116,7 @@ pub(super) fn create(
     disk: &dyn Disk,
     dir: &Path,
     dead_known: u64,
-) -> Result<(Database, Length), NotMade> {
+) -> Result<(Database, Arc<Outline>), NotMade> {
     let path = dir.join(NAME);
     database::create(disk, dir, &path.with_extension("tmp"), &path, CACHE_BYTES, |transaction| {
         tables::begin(transaction, dead_known)

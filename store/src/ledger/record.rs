@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use paquebot_protocol::{ClientId, LaneKey};
 use redb::ReadableTable;
 
-use super::before::Row;
 use super::cursor::Cursor;
 use super::dead::{DeadKey, Tally};
 use super::facts::{FileId, FileState, Mark};
@@ -123,7 +122,6 @@ impl Sheet<'_> {
         let before = row.unwrap_or_default();
         let after = (before.0.saturating_add(handled), before.1.saturating_add(dead));
         self.totals.insert(handler, after)?;
-        self.before.was(Row::Total(handler.to_owned(), row));
         self.wrote = true;
         Ok(())
     }
@@ -132,8 +130,7 @@ impl Sheet<'_> {
         let FileState { path, length, generation } = state;
         let row = schema::encode(&FileRow { path, length, generation })?;
         let key = (file.device, file.inode);
-        let before = self.files.insert(key, row.as_slice())?.map(|row| row.value().to_vec());
-        self.before.was(Row::File(key, before));
+        self.files.insert(key, row.as_slice())?;
         self.wrote = true;
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use paquebot_protocol::ClientId;
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::before::{Before, Row};
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
 use super::letters::{DeadLetter, DeadLetterLimits};
@@ -20,6 +19,7 @@ pub(super) type Answer = Box<dyn FnOnce(&Result<(), Fault>)>;
 
 /// The tables of one transaction, and what it has yet to do.
 pub(super) struct Sheet<'t> {
+    meta: Table<'t, &'static str, &'static [u8]>,
     pub(super) spools: Table<'t, u128, &'static [u8]>,
     pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
     pub(super) tried: Table<'t, (u128, u64), TriedRow>,
@@ -31,7 +31,6 @@ pub(super) struct Sheet<'t> {
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
     pub(super) has_room: bool,
-    pub(super) before: &'t mut Before,
     pub(super) new_dead: BTreeMap<DeadKey, DeadLetter>,
     pub(super) new_of_client: BTreeMap<ClientId, Tally>,
     /// Unsettled letters whose packets have had another outcome.
@@ -40,6 +39,8 @@ pub(super) struct Sheet<'t> {
     pub(super) passed: Vec<DeadKey>,
     /// Whether anything was written at all.
     pub(super) wrote: bool,
+    /// Which commit this is, if so.
+    commit: u64,
 }
 
 /// What a transaction is about, once its tables are closed.
@@ -57,12 +58,12 @@ impl<'t> Sheet<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         dead: &'t mut DeadLetters,
-        before: &'t mut Before,
         limits: DeadLetterLimits,
         has_room: bool,
+        commit: u64,
     ) -> Result<Self, Fault> {
-        before.clear();
         Ok(Self {
+            meta: transaction.open_table(schema::META)?,
             spools: transaction.open_table(schema::SPOOLS)?,
             cursors: transaction.open_table(schema::CURSORS)?,
             tried: transaction.open_table(schema::TRIED)?,
@@ -73,12 +74,12 @@ impl<'t> Sheet<'t> {
             dead,
             limits,
             has_room,
-            before,
             new_dead: BTreeMap::new(),
             new_of_client: BTreeMap::new(),
             stale: Vec::new(),
             passed: Vec::new(),
             wrote: false,
+            commit,
         })
     }
 
@@ -125,22 +126,23 @@ impl<'t> Sheet<'t> {
         self.dead.remove_unsettled(&self.stale)
     }
 
-    /// Writes down what there is of dead letters now, and closes the tables.
+    /// Writes down what there is of dead letters now, and which commit this is; closes the tables.
     pub(super) fn finish(mut self) -> Result<Written, Fault> {
         let report = self.dead.report();
         for (segment, held) in report.segments {
-            let before = match held {
+            match held {
                 Some(held) => self.dead_segments.insert(segment, held)?,
                 None => self.dead_segments.remove(segment)?,
             };
-            self.before.was(Row::DeadSegment(segment, before.map(|row| row.value())));
             self.wrote = true;
         }
         for (how, count) in &report.gone {
             let before = self.dead_gone.get(how)?.map(|row| row.value());
             self.dead_gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
-            self.before.was(Row::DeadGone((*how).to_owned(), before));
             self.wrote = true;
+        }
+        if self.wrote {
+            self.meta.insert(schema::META_COMMITS, self.commit.to_le_bytes().as_slice())?;
         }
         let settled = self.new_dead.into_keys().chain(self.passed).collect();
         Ok(Written { wrote: self.wrote, settled, gone: report.gone })

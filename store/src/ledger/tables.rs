@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub(super) dead_segments: BTreeMap<u64, (u64, u64)>,
     pub(super) dead_gone: BTreeMap<String, u64>,
     pub(super) dead_known: u64,
+    /// How many commits there were.
+    pub(super) commits: u64,
 }
 
 /// What a new ledger begins with; dead letters up to `dead_known` were there before it.
@@ -79,6 +81,7 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
     let format = number(schema::META_FORMAT, "a format")?;
     let format = format.ok_or_else(|| Fault::damaged("a format", "none"))?;
     let dead_known = number(schema::META_DEAD_KNOWN, "a position")?.unwrap_or(0);
+    let commits = number(schema::META_COMMITS, "a count of commits")?.unwrap_or(0);
     let ledger = ReadableTable::get(&meta, schema::META_LEDGER)?;
     let ledger = ledger.ok_or_else(|| Fault::damaged("a ledger id", "none"))?;
     let ledger = ledger.value().try_into().map_err(|e| Fault::damaged("a ledger id", e))?;
@@ -89,6 +92,7 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
         dead_segments: BTreeMap::new(),
         dead_gone: BTreeMap::new(),
         dead_known,
+        commits,
     };
     each(snapshot, schema::TOTALS, |handler, (handled, dead_lettered)| {
         found.totals.push((handler.to_owned(), HandlerTotals { handled, dead_lettered }));

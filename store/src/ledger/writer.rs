@@ -7,21 +7,19 @@
 //! | `sheet.rs` | one transaction's tables and answers |
 //! | `fence.rs`, `cursor.rs`, `record.rs` | what orders write there |
 //! | `dead/` | the dead letters, in files of their own |
-//! | `heal.rs`, `before.rs` | go on after a failure |
+//! | `heal.rs` | goes on after a failure |
 //! | `room.rs` | stops before the disk is full |
 //! | `backup.rs` | copies it |
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redb::Database;
 
-use super::before::Before;
 use super::dead::DeadLetters;
 use super::facts::{LedgerStatus, Watch};
 use super::heal::Condition;
@@ -29,7 +27,7 @@ use super::letters::{DeadLetterLimits, DeadLettersOf};
 use super::order::Order;
 use super::room::Room;
 use super::sheet::{self, Answer, Sheet, Written};
-use crate::database::Length;
+use crate::database::{FirstPage, Outline};
 use crate::disk::{DirLock, Disk};
 use crate::fault::Fault;
 
@@ -46,7 +44,11 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     /// Nothing while the file is distrusted.
     pub(super) db: Option<Database>,
-    pub(super) len: Length,
+    pub(super) outline: Arc<Outline>,
+    /// The file's first page as the last commit wrote it.
+    pub(super) first: FirstPage,
+    /// How many commits there were.
+    pub(super) commits: u64,
     pub(super) dead: DeadLetters,
     pub(super) limits: DeadLetterLimits,
     pub(super) gone: BTreeMap<String, u64>,
@@ -54,7 +56,7 @@ pub(super) struct Writer {
     /// Why nothing can be recorded, until it is healed.
     pub(super) failed: Option<Fault>,
     pub(super) retry_after: Duration,
-    pub(super) before: Before,
+    pub(super) retry_at: Instant,
     pub(super) room: Room,
     pub(super) has_room: bool,
     pub(super) watch: Option<Watch>,
@@ -112,6 +114,7 @@ impl Writer {
 
     /// One transaction, and the answers.
     fn work(&mut self, orders: Vec<Order>) {
+        self.heal_if_due();
         self.look_for_room();
         let mut answers = Vec::with_capacity(orders.len());
         let mut orders = orders.into_iter();
@@ -136,11 +139,7 @@ impl Writer {
         for answer in answers {
             answer(&outcome);
         }
-        // At once, for most failures pass; then again and again.
-        if self.failed.is_some() && self.retry_after == super::heal::RETRY_MIN {
-            self.heal();
-            self.publish_status();
-        }
+        self.heal_if_due();
     }
 
     fn transact(
@@ -154,8 +153,8 @@ impl Writer {
         };
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
         let Written { wrote, settled, gone } = {
-            let (dead, before) = (&mut self.dead, &mut self.before);
-            let sheet = Sheet::open(&transaction, dead, before, self.limits, self.has_room);
+            let (dead, commit) = (&mut self.dead, self.commits + 1);
+            let sheet = Sheet::open(&transaction, dead, self.limits, self.has_room, commit);
             let mut sheet = sheet.map_err(in_ledger)?;
             for order in orders {
                 sheet.take(order, answers).map_err(in_ledger)?;
@@ -165,8 +164,9 @@ impl Writer {
         };
         if wrote {
             transaction.commit().map_err(|error| in_ledger(error.into()))?;
+            self.commits += 1;
+            self.first = self.outline.first_page();
         }
-        self.before.clear();
         self.dead.settle(settled);
         if wrote {
             self.dead.reported();
@@ -177,7 +177,7 @@ impl Writer {
 
     /// The bytes of the ledger's own file.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+        self.outline.bytes()
     }
 
     /// Tells everybody how the ledger is.

@@ -6,13 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use redb::{Database, WriteTransaction};
 
 use super::begin::Beginning;
 use super::newest::{self, Newest};
-use crate::database::{self, Length, NotMade};
+use crate::database::{self, NotMade, Outline};
 use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::schema;
@@ -93,7 +92,7 @@ pub(super) enum Touch {
 pub(super) struct Active {
     pub(super) number: u64,
     pub(super) db: Arc<Database>,
-    len: Length,
+    outline: Arc<Outline>,
     /// About how much of the file the tables took that it began with.
     pub(super) base: u64,
     /// About how much of it is in use.
@@ -105,7 +104,7 @@ pub(super) struct Active {
 impl Active {
     /// The bytes of its file.
     pub(super) fn len(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+        self.outline.bytes()
     }
 
     /// Counts what a commit added and removed.
@@ -125,11 +124,11 @@ pub(super) fn create(
     let (number, spool) = (beginning.row.segment, beginning.row.spool);
     let (dir, temporary, path) = (paths.segments(), paths.temporary(number), paths.segment(number));
     let fill = |transaction: &WriteTransaction| beginning.fill(transaction);
-    let (db, len) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
+    let (db, outline) = database::create(disk, &dir, &temporary, &path, CACHE_BYTES, fill)?;
     let newest = Newest { format: schema::FORMAT, segment: number, spool };
     // Its name is durable: taking it back could leave `newest` naming what is not there.
     newest::write(disk, paths, newest).map_err(|fault| NotMade { fault, gone: false })?;
-    Ok(Active { number, db: Arc::new(db), len, base, filled: base, peak: base })
+    Ok(Active { number, db: Arc::new(db), outline, base, filled: base, peak: base })
 }
 
 /// Opens segment `number`: to append to it, or over memory, so that the file is not touched.
@@ -140,12 +139,12 @@ pub(super) fn open_active(
     touch: Touch,
 ) -> Result<Active, Fault> {
     let path = paths.segment(number);
-    let (db, len) = match touch {
+    let (db, outline) = match touch {
         Touch::File => database::open(disk, &path, CACHE_BYTES)?,
         Touch::Memory => {
-            let len = Arc::new(disk.size(&path)?.into());
-            (database::look(disk, &path, CACHE_BYTES)?, len)
+            let outline = Arc::new(Outline::of(disk.size(&path)?));
+            (database::look(disk, &path, CACHE_BYTES)?, outline)
         }
     };
-    Ok(Active { number, db: Arc::new(db), len, base: 0, filled: 0, peak: 0 })
+    Ok(Active { number, db: Arc::new(db), outline, base: 0, filled: 0, peak: 0 })
 }

@@ -52,7 +52,7 @@ pub enum Loss {
 
 /// Called in the middle of every sync with what a cut there would leave.
 #[derive(Clone)]
-struct OnSync(Arc<Mutex<dyn FnMut(CrashDisk) + Send>>);
+struct OnSync(u64, Arc<Mutex<dyn FnMut(CrashDisk) + Send>>);
 
 impl std::fmt::Debug for OnSync {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -112,10 +112,10 @@ impl CrashDisk {
         world.deeds = [0; 3];
     }
 
-    /// Calls `cut` in the middle of every sync with what the power's going there would leave: what
+    /// Calls `cut` in the middle of every n-th sync with what the power's going there would leave: what
     /// was not synced is lost in each of the ways in turn.
-    pub fn on_sync(&self, cut: impl FnMut(CrashDisk) + Send + 'static) {
-        self.0.lock().unwrap().on_sync = Some(OnSync(Arc::new(Mutex::new(cut))));
+    pub fn on_sync(&self, every: u64, cut: impl FnMut(CrashDisk) + Send + 'static) {
+        self.0.lock().unwrap().on_sync = Some(OnSync(every, Arc::new(Mutex::new(cut))));
     }
 
     /// What a cut is to leave.
@@ -243,7 +243,9 @@ impl World {
     /// Counts a sync; an error when it is the one that goes wrong.
     fn sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
-        if let Some(OnSync(cut)) = self.on_sync.clone() {
+        if let Some(OnSync(every, cut)) = self.on_sync.clone()
+            && self.syncs.is_multiple_of(every)
+        {
             let loss =
                 [Loss::Random, Loss::Torn, Loss::All, Loss::Nothing][self.syncs as usize % 4];
             let random = self.random();

@@ -3,14 +3,14 @@
 //! It knows positions and rows. It never knows which letters count, or whose quota they take.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use paquebot_protocol::{Lane, Number, PacketId, SpoolId};
 use redb::{Database, ReadableDatabase, ReadableTable, Table, WriteTransaction};
 
 use super::{DeadKey, Placed};
-use crate::database::{self, Length, NotMade};
+use crate::database::{self, NotMade, Outline};
 use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::ledger::fence::number_of;
@@ -23,15 +23,15 @@ const CACHE_BYTES: usize = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct SegmentFile {
     db: Database,
-    len: Length,
+    outline: Arc<Outline>,
 }
 
 impl SegmentFile {
     /// Makes an empty one.
     pub(super) fn create(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Self, NotMade> {
         let temporary = path.with_extension("tmp");
-        let (db, len) = database::create(disk, dir, &temporary, path, CACHE_BYTES, prepare)?;
-        Ok(Self { db, len })
+        let (db, outline) = database::create(disk, dir, &temporary, path, CACHE_BYTES, prepare)?;
+        Ok(Self { db, outline })
     }
 
     /// Opens one, verifying every byte and every row; gives its format, and each row to `each`.
@@ -40,9 +40,9 @@ impl SegmentFile {
         path: &Path,
         each: impl FnMut(u64, DeadRow<'_>),
     ) -> Result<(Self, u64), Fault> {
-        let (db, len) = database::open(disk, path, CACHE_BYTES)?;
+        let (db, outline) = database::open(disk, path, CACHE_BYTES)?;
         let format = scan(&db, each)?;
-        Ok((Self { db, len }, format))
+        Ok((Self { db, outline }, format))
     }
 
     /// Opens a segment only to read it, and as if it had been repaired.
@@ -86,8 +86,8 @@ impl SegmentFile {
             }
             Ok(())
         };
-        let (db, len) = database::replace(disk, dir, path, CACHE_BYTES, fill)?;
-        Ok(Self { db, len })
+        let (db, outline) = database::replace(disk, dir, path, CACHE_BYTES, fill)?;
+        Ok(Self { db, outline })
     }
 
     /// Adds and removes letters, durably, all or none.
@@ -166,7 +166,7 @@ impl SegmentFile {
 
     /// The bytes of the file.
     pub(super) fn bytes(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+        self.outline.bytes()
     }
 
     /// Closes it.
