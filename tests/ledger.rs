@@ -98,7 +98,7 @@ fn a_client_that_has_used_up_its_dead_letters_waits_in_those_lanes_only() {
     until("the quota is full", || broker.server_status()["dead_letters"] == 3);
     assert_eq!(broker.post("alarm.a", "goes on").status, 202);
     until("it is handled", || broker.handled("alarms.ndjson").contains_key("alarm.a"));
-    assert_eq!(broker.backlog(), 2);
+    until("those after it are held", || broker.backlog() == 2);
     let series = "paquebot_server_dead_letters{handler=\"_unknown\"}";
     assert_eq!(broker.metric(broker.server_admin_port, series), Some(3.0));
     assert_eq!(http::get(broker.server_admin_port, "/readyz").status, 200);
