@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Cut, House, Unsynced, copy};
-use paquebot_actors::handler::Rotation;
+use paquebot_actors::handler::{OutputDisk, Rotation};
 
 const LANES: u64 = 3;
 const LAST: u64 = 12;
@@ -36,7 +36,7 @@ fn without_a_cut_every_packet_is_there_once_and_files_are_rotated() {
 #[test]
 fn a_power_cut_between_any_two_steps_leaves_each_packet_there_once() {
     let mut cuts = 0;
-    for step in 1.. {
+    for step in steps(1) {
         let mut finished = true;
         for (variant, cut) in [Cut::Before(step), Cut::After(step)].into_iter().enumerate() {
             let mut house = house();
@@ -67,7 +67,7 @@ fn a_power_cut_between_any_two_steps_leaves_each_packet_there_once() {
 #[test]
 fn a_ledger_restored_after_a_power_cut_at_any_step_costs_nothing_that_was_acknowledged() {
     let (mut restored, mut noticed) = (0, 0);
-    for step in 2.. {
+    for step in steps(2) {
         let mut house = house();
         let backup = tempfile::tempdir().unwrap();
         // The copy is made some steps before the cut: one, or many.
@@ -104,7 +104,7 @@ fn a_ledger_restored_after_a_power_cut_at_any_step_costs_nothing_that_was_acknow
 #[test]
 fn a_step_that_the_disk_refuses_once_is_made_good_without_a_restart() {
     let mut failures = 0;
-    for step in 1.. {
+    for step in steps(1) {
         let mut house = house();
         house.disk.cut_at(Cut::Refused { step, done: step % 2 == 0 });
         // The second start is for those whose opening was refused.
@@ -138,6 +138,54 @@ fn only_so_many_rotated_files_are_kept_and_all_of_them_are_compressed() {
     assert!(numbers.is_sorted() && numbers.ends_with(&[LAST]), "the oldest went: {numbers:?}");
 }
 
+/// A power cut that kept a name and lost what it stood for leaves a `.gz` that is none, beside the
+/// plain file that it was to replace.
+#[test]
+fn a_compressed_file_beside_its_plain_one_is_not_trusted_but_made_again() {
+    let mut house = house();
+    house.rotation = Some(Rotation { compress: false, ..ROTATION.unwrap() });
+    house.disk.cut_at(Cut::Never);
+    assert!(house.run(3));
+    let plain: Vec<_> = house.disk.files().into_keys().filter(|path| is_plain(path)).collect();
+    assert!(plain.len() >= 3, "{plain:?}");
+    for path in &plain {
+        let compressed = format!("{}.gz", path.display());
+        let file = house.disk.create(Path::new(&compressed)).unwrap();
+        file.write_at(&[0; 10], 0).unwrap();
+        file.sync().unwrap();
+    }
+    house.rotation = ROTATION;
+    for _ in 0..1_000 {
+        assert!(house.run(3));
+        if !house.disk.files().keys().any(|path| is_plain(path)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(house.count("Z.gz"), plain.len(), "{:?}", house.disk.files().keys());
+    assert_eq!(house.count(".ndjson.2"), plain.len(), "{:?}", house.disk.files().keys());
+    assert_once(&house, "with bad .gz");
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.display().to_string().ends_with('Z')
+}
+
+/// The steps at which something happens: some of them, or all of them with `FILE_CUTS=all`.
+fn steps(first: u64) -> impl Iterator<Item = u64> {
+    let all = std::env::var("FILE_CUTS").is_ok_and(|cuts| cuts == "all");
+    let (first, every) = if all { (first, 1) } else { (first + seed() % EVERY, EVERY) };
+    (first..).step_by(every as usize)
+}
+
+/// Without all of them. No multiple of three, which is the number of fates of what is not synced.
+const EVERY: u64 = 4;
+
+/// Another number here makes another run: `FILE_SEED`.
+fn seed() -> u64 {
+    std::env::var("FILE_SEED").map_or(0, |seed| seed.parse().unwrap())
+}
+
 fn assert_once(house: &House, when: &str) {
     let written = house.written();
     for lane in 1..=LANES {
@@ -148,7 +196,8 @@ fn assert_once(house: &House, when: &str) {
     assert_eq!(house.count(".before-"), 0, "{when}: a crash is no restored ledger");
 }
 
-fn unsynced(seed: u64) -> Unsynced {
+fn unsynced(step: u64) -> Unsynced {
+    let seed = step + seed() * 1_000;
     match seed % 3 {
         0 => Unsynced::Lost,
         1 => Unsynced::Kept,

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Addr, Context, Handler, Recipient};
 use paquebot_actors::attempt::{Attempt, Ended, Origin, Outcome};
 use paquebot_actors::handler::{
     FileError, FileFormat, FileHandler, FileOptions, FinishFile, Handle, HandlerBoard,
     HandlerMeters, Rotation,
 };
-use paquebot_actors::ledger::Ledger;
+use paquebot_actors::ledger::{Ledger, Record};
 use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::run::RunBuilder;
 use paquebot_protocol::{
@@ -97,6 +97,14 @@ impl House {
     }
 
     pub fn start(&self) -> (Store, Result<Alive, FileError>) {
+        self.start_with(|ledger| ledger)
+    }
+
+    /// Starts it with something between handler and ledger.
+    pub fn start_with(
+        &self,
+        between: impl FnOnce(Recipient<Record>) -> Recipient<Record>,
+    ) -> (Store, Result<Alive, FileError>) {
         let options = LedgerOptions {
             dir: self.ledger_dir.path().to_owned(),
             dead_letters: DeadLetterLimits::default(),
@@ -104,11 +112,17 @@ impl House {
         let (store, opened) = Store::open(options, Arc::new(FileDisk)).unwrap();
         let fence = fence();
         ask(|reply| store.admit(fence, None, "till-1".parse().unwrap(), reply)).unwrap();
-        let alive = self.start_handler(&store, opened.ledger);
+        let ledger = between(Ledger::new(store.clone(), opened.ledger).start().recipient());
+        let alive = self.start_handler(&store, opened.ledger, ledger);
         (store, alive)
     }
 
-    fn start_handler(&self, store: &Store, id: LedgerId) -> Result<Alive, FileError> {
+    fn start_handler(
+        &self,
+        store: &Store,
+        id: LedgerId,
+        ledger: Recipient<Record>,
+    ) -> Result<Alive, FileError> {
         let options = FileOptions {
             name: "orders".to_owned(),
             path: OUT.into(),
@@ -117,7 +131,6 @@ impl House {
             retry_initial: Duration::from_millis(1),
             retry_max: Duration::from_millis(1),
         };
-        let ledger = Ledger::new(store.clone(), id).start().recipient();
         let meters = HandlerMeters::new("orders", 0, 0, HandlerBoard::default());
         let disk = Arc::new(self.disk.clone());
         let handler = FileHandler::open(options, disk, store, id, ledger, meters)?.start();

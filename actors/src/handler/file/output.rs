@@ -17,6 +17,9 @@ use crate::attempt::Attempt;
 use crate::clock;
 use crate::handler::ndjson::Line;
 
+/// A packet that cannot be read: its id, its record, and why.
+pub(super) type Unreadable = (PacketId, Vec<u8>, String);
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -52,8 +55,10 @@ impl Output {
     }
 
     /// Adds an attempt's packets to what is written next; gives those that cannot be read, with why.
-    pub(super) fn gather(&mut self, attempt: &Attempt) -> Vec<(PacketId, Vec<u8>, String)> {
-        let mut unreadable = Vec::new();
+    /// Adds nothing, and gives nothing, when no file would hold them together with what is gathered
+    /// already.
+    pub(super) fn gather(&mut self, attempt: &Attempt) -> Option<Vec<Unreadable>> {
+        let (mut unreadable, before) = (Vec::new(), self.gathered.len());
         for (id, record) in attempt.records() {
             match (Packet::decode(record), self.place.format) {
                 (Ok(packet), FileFormat::Raw) => self.gathered.extend_from_slice(packet.data),
@@ -64,7 +69,12 @@ impl Output {
                 (Err(error), _) => unreadable.push((id, record.to_vec(), error.to_string())),
             }
         }
-        unreadable
+        let size = self.place.rotation.and_then(|rotation| rotation.size);
+        if before > 0 && size.is_some_and(|size| self.gathered.len() as u64 > size) {
+            self.gathered.truncate(before);
+            return None;
+        }
+        Some(unreadable)
     }
 
     /// Takes over what another one gathered: the file was rotated in between.

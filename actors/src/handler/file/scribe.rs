@@ -95,12 +95,9 @@ impl Scribe {
 
     /// All that waits, within bounds.
     fn group(&self, first: Attempt) -> Vec<Attempt> {
-        let size = self.place.rotation.and_then(|rotation| rotation.size);
-        let most = size.and_then(|size| usize::try_from(size).ok());
-        let most = most.map_or(GROUP_BYTES_MAX, |most| most.min(GROUP_BYTES_MAX));
         let mut bytes = first.bytes();
         let mut group = vec![first];
-        while bytes < most
+        while bytes < GROUP_BYTES_MAX
             && let Ok(next) = self.waiting.try_recv()
         {
             bytes += next.bytes();
@@ -131,22 +128,29 @@ impl Scribe {
         }
     }
 
-    /// Handles attempts under one sync and one record; when that fails because of one of them, each
-    /// by itself, so that it touches no other (R5).
+    /// Handles attempts, as many at once as fit into one file.
     fn handle(&mut self, mut group: Vec<Attempt>) {
+        while !group.is_empty() {
+            group = self.handle_first(group);
+        }
+    }
+
+    /// Handles attempts under one sync and one record; when that fails because of one of them, each
+    /// by itself, so that it touches no other (R5). Gives those that are for another file.
+    fn handle_first(&mut self, mut group: Vec<Attempt>) -> Vec<Attempt> {
         let began = clock::instant();
-        let packets: u64 = group.iter().map(Attempt::count).sum();
         if let Err(error) = self.make_ready() {
             self.output = None;
-            return self.fail(group, packets, &error.to_string());
+            return self.fail(group, &error.to_string());
         }
-        let (dead, written) = match self.write(&mut group) {
+        let (dead, written, rest) = match self.write(&mut group) {
             Ok(written) => written,
             Err(error) => {
                 self.cut();
-                return self.fail(group, packets, &error.to_string());
+                return self.fail(group, &error.to_string());
             }
         };
+        let packets: u64 = group.iter().map(Attempt::count).sum();
         let dead_letters = dead.len() as u64;
         let (answer, answered) = mpsc::channel::<Result<Recorded, Unrecorded>>();
         // The thread that waits for the answer below is this one.
@@ -165,9 +169,10 @@ impl Scribe {
                 self.meters.dead_lettered.increment(dead_letters);
                 self.meters.seconds.record(began.elapsed());
             }
-            Ok(Err(Unrecorded { error, attempts })) => self.not_recorded(&error, attempts, packets),
+            Ok(Err(Unrecorded { error, attempts })) => self.not_recorded(&error, attempts),
             Err(mpsc::RecvError) => self.output = None,
         }
+        rest
     }
 
     /// Opens the file again when it has to be: because something is not known, or because somebody
@@ -203,12 +208,17 @@ impl Scribe {
         Ok(())
     }
 
-    /// The steps up to the sync: gives the dead letters, and what is to be recorded of the file.
-    fn write(&mut self, group: &mut [Attempt]) -> Result<(Vec<DeadLetter>, Written), FileError> {
-        let mut dead = Vec::new();
-        for attempt in group {
-            let unreadable = self.output.as_mut().map(|output| output.gather(attempt));
-            let unreadable = unreadable.unwrap_or_default();
+    /// The steps up to the sync: gives the dead letters, what is to be recorded of the file, and
+    /// the attempts that were too many for it.
+    fn write(
+        &mut self,
+        group: &mut Vec<Attempt>,
+    ) -> Result<(Vec<DeadLetter>, Written, Vec<Attempt>), FileError> {
+        let (mut dead, mut taken) = (Vec::new(), 0);
+        for attempt in group.iter_mut() {
+            let unreadable = self.output.as_mut().and_then(|output| output.gather(attempt));
+            let Some(unreadable) = unreadable else { break };
+            taken += 1;
             attempt.mark.handled = attempt.count() - unreadable.len() as u64;
             let letter = |(id, record, why): (_, Vec<u8>, String)| {
                 attempt.dead_letter(id, &record, &self.name, &why)
@@ -220,7 +230,7 @@ impl Scribe {
         }
         let Some(output) = &mut self.output else { return Err(FileError::LedgerStopped) };
         output.write().map_err(failed("writing", &self.place.path))?;
-        Ok((dead, output.written()))
+        Ok((dead, output.written(), group.split_off(taken)))
     }
 
     /// Recorded: the marker says so, and then the sessions are told.
@@ -239,11 +249,12 @@ impl Scribe {
         recorded.settle();
     }
 
-    fn not_recorded(&mut self, error: &RecordError, group: Vec<Attempt>, packets: u64) {
+    fn not_recorded(&mut self, error: &RecordError, group: Vec<Attempt>) {
         if error.is_unknown() {
             // The ledger may know it after all, so nothing may be cut before it is asked.
             self.output = None;
-            return self.fail(group, packets, &error.to_string());
+            self.fail(group, &error.to_string());
+            return;
         }
         self.cut();
         if group.len() > 1 {
@@ -253,20 +264,24 @@ impl Scribe {
             return;
         }
         if !matches!(error, RecordError::Fenced { .. } | RecordError::Moved { .. }) {
-            return self.fail(group, packets, &error.to_string());
+            self.fail(group, &error.to_string());
+            return;
         }
         // A newer session has the lane: that is no fault of this handler.
         tracing::info!(handler = %self.name, why = %error, "an attempt came too late");
         Unrecorded { error: error.clone(), attempts: group }.fail();
     }
 
-    fn fail(&mut self, group: Vec<Attempt>, packets: u64, why: &str) {
+    /// None of them was handled; gives no attempts that were for another file.
+    fn fail(&mut self, group: Vec<Attempt>, why: &str) -> Vec<Attempt> {
+        let packets: u64 = group.iter().map(Attempt::count).sum();
         let wait: Millis = self.backoff.next(random());
         self.meters.is_failing(packets, why);
         self.tell(why);
         for attempt in group {
             attempt.fail(wait.0, format!("handler {}: {why}", self.name));
         }
+        Vec::new()
     }
 
     fn tell(&self, why: &str) {
