@@ -61,7 +61,7 @@ fn a_power_cut_between_any_two_steps_leaves_each_packet_there_once() {
         }
     }
     eprintln!("{cuts} cuts");
-    assert!(cuts > 100, "{cuts} cuts prove little");
+    assert!(cuts > 100 / EVERY, "{cuts} cuts prove little");
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn a_ledger_restored_after_a_power_cut_at_any_step_costs_nothing_that_was_acknow
                 "lane {lane} after a copy of {made_at}, cut at {step}, {acked:?}"
             );
         }
-        noticed += usize::from(house.count(".before-") > 0);
+        noticed += u64::from(house.count(".before-") > 0);
     }
     eprintln!("{restored} restored ledgers, {noticed} of which meant to begin a new file");
-    assert!(noticed > 20, "{noticed} prove little");
+    assert!(noticed > 20 / EVERY, "{noticed} prove little");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_step_that_the_disk_refuses_once_is_made_good_without_a_restart() {
             break;
         }
     }
-    assert!(failures > 20, "{failures} failures prove little");
+    assert!(failures > 20 / EVERY, "{failures} failures prove little");
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn steps(first: u64) -> impl Iterator<Item = u64> {
     (first..).step_by(every as usize)
 }
 
-/// Without all of them. No multiple of three, which is the number of fates of what is not synced.
-const EVERY: u64 = 4;
+/// Without all of them. Prime to two and three: the sides of a step, and the fates of what is not synced.
+const EVERY: u64 = 5;
 
 /// Another number here makes another run: `FILE_SEED`.
 fn seed() -> u64 {
