@@ -129,9 +129,7 @@ impl Sheet<'_> {
     fn put_file(&mut self, file: FileId, state: FileState) -> Result<(), Fault> {
         let FileState { path, length, generation, check, began_ms, rotating, replaces } = state;
         for old in replaces {
-            let key = (old.device, old.inode);
-            let before = self.files.remove(key)?.map(|row| row.value().to_vec());
-            self.before.was(Row::File(key, before));
+            self.files.remove((old.device, old.inode))?;
         }
         let row = FileRow { path, length, generation, check, began_ms, rotating };
         let row = schema::encode(&row)?;
