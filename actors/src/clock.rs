@@ -35,3 +35,18 @@ pub fn rfc3339(wall_ms: u64) -> String {
     let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
     format!("{time:.3}")
 }
+
+/// A wall-clock time as it stands in the name of a file: it sorts, and no system minds it.
+#[must_use]
+pub fn file_stamp(wall_ms: u64) -> String {
+    rfc3339(wall_ms).replace(':', "-")
+}
+
+/// The wall-clock time that [`file_stamp`] wrote; nothing when it is anything else.
+#[must_use]
+pub fn read_file_stamp(stamp: &str) -> Option<u64> {
+    let (date, time) = stamp.split_once('T')?;
+    let time: jiff::Timestamp = format!("{date}T{}", time.replace('-', ":")).parse().ok()?;
+    let wall_ms = u64::try_from(time.as_millisecond()).ok()?;
+    (file_stamp(wall_ms) == stamp).then_some(wall_ms)
+}

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use paquebot_protocol::lease::{Leases, SessionId};
-use paquebot_protocol::{ClientId, Lane, LaneKey, LedgerId, Number, SpoolId};
+use paquebot_protocol::{ClientId, Lane, LaneKey, LedgerId, Number, PacketId, SpoolId};
 use paquebot_store::{
     Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError,
     LedgerEvent, Record as StoreRecord, RecordError, Reply, Tried as StoreTried,
@@ -277,9 +277,28 @@ pub struct Record {
     pub file: Option<(FileId, FileState)>,
     /// The packets among them that were not handled.
     pub dead: Vec<DeadLetter>,
-    /// Called when it is durable, or with what is in the way and the attempts, which are the
-    /// handler's affair again. Without it they are failed.
-    pub reply: Option<Reply<Result<(), Unrecorded>>>,
+    /// Called with the attempts, which are the handler's affair again: when it is durable they are
+    /// to be settled, otherwise to be failed. Without it both happens here.
+    pub reply: Option<Reply<Result<Recorded, Unrecorded>>>,
+}
+
+/// Attempts whose outcome is durable, and whose sessions are still to be told.
+#[derive(Debug)]
+pub struct Recorded {
+    attempts: Vec<Attempt>,
+    letters: Vec<(PacketId, String)>,
+}
+
+impl Recorded {
+    /// Tells the sessions, which acknowledge.
+    pub fn settle(self) {
+        self.attempts.iter().for_each(|attempt| settle(attempt, &self.letters));
+    }
+
+    /// Pauses the lanes instead: their clients learn of it when they come again.
+    pub fn put_off(self, retry_after_ms: u64, why: &str) {
+        self.attempts.into_iter().for_each(|attempt| attempt.fail(retry_after_ms, why.to_owned()));
+    }
 }
 
 /// The packet after a lane's cursor was tried in vain: write that down (R11).
@@ -347,10 +366,8 @@ impl Handler<Record> for Ledger {
         let answer = move |outcome: Result<(), RecordError>| {
             commits.committed(asked.elapsed(), packets);
             match (outcome, reply) {
-                (Ok(()), reply) => {
-                    attempts.iter().for_each(|attempt| settle(attempt, &letters));
-                    reply.into_iter().for_each(|reply| reply(Ok(())));
-                }
+                (Ok(()), Some(reply)) => reply(Ok(Recorded { attempts, letters })),
+                (Ok(()), None) => Recorded { attempts, letters }.settle(),
                 (Err(error), Some(reply)) => reply(Err(Unrecorded { error, attempts })),
                 (Err(error), None) => Unrecorded { error, attempts }.fail(),
             }
@@ -359,11 +376,11 @@ impl Handler<Record> for Ledger {
     }
 }
 
-fn settle(attempt: &Attempt, letters: &[(paquebot_protocol::PacketId, String)]) {
+fn settle(attempt: &Attempt, letters: &[(PacketId, String)]) {
     let (lane, through, from) = (attempt.mark.lane, attempt.mark.through, attempt.mark.from);
     let spans = attempt.runs.iter().map(|run| run.head().origin.spool);
     let spools: Vec<_> = spans.collect();
-    let ours = |id: &paquebot_protocol::PacketId| {
+    let ours = |id: &PacketId| {
         id.lane == lane && spools.contains(&id.spool) && id.number > from && id.number <= through
     };
     let mut dead: BTreeMap<String, Vec<Number>> = BTreeMap::new();

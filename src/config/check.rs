@@ -14,6 +14,7 @@ use super::duration::duration_in_words;
 use super::handler::{FileFormat, Handler, HandlerKind};
 use super::policy::Policy;
 use super::retry::RetryPolicy;
+use super::rotate::Rotate;
 use super::server::{Server, UnknownTarget};
 use super::size::size_in_words;
 use super::source::{Source, SourceKind};
@@ -201,8 +202,12 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
             HandlerKind::Discard => "handled means received: nothing is kept",
         },
     );
-    if let HandlerKind::Http(destination) = &handler.kind {
-        tell_destination(report, destination);
+    match &handler.kind {
+        HandlerKind::File { rotate: Some(rotate), .. } => {
+            report.line(2, &format!("rotated: {}", told_rotate(*rotate)));
+        }
+        HandlerKind::Http(destination) => tell_destination(report, destination),
+        _ => {}
     }
     report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
 }
@@ -253,6 +258,20 @@ fn told_when_full(when_full: WhenFull) -> &'static str {
             "the oldest packets make way, counted as evicted, and the server is told"
         }
     }
+}
+
+fn told_rotate(rotate: Rotate) -> String {
+    let size = rotate.size.map(|size| format!("before it passes {}", size_in_words(size)));
+    let every = rotate
+        .every
+        .map(|every| format!("when its first packet is {} old", duration_in_words(every)));
+    let when = size.into_iter().chain(every).collect::<Vec<_>>().join(" or ");
+    let keep = match rotate.keep {
+        Some(keep) => format!("the last {keep} stay, OLDER ONES ARE REMOVED"),
+        None => "all stay".to_owned(),
+    };
+    let compress = if rotate.compress { ", compressed with gzip" } else { "" };
+    format!("{when}; {keep}{compress}")
 }
 
 fn told_tries(policy: RetryPolicy) -> String {

@@ -15,6 +15,7 @@ use super::kind;
 use super::loading::Reported;
 use super::problem::Fault;
 use super::retry::{GivingUp, RetryPolicy};
+use super::rotate::Rotate;
 use super::section::Section;
 
 const RETRY_DEFAULT: RetryPolicy = RetryPolicy {
@@ -61,6 +62,8 @@ pub enum HandlerKind {
         path: PathBuf,
         /// How a packet is written.
         format: FileFormat,
+        /// When the next file begins; never, if not set.
+        rotate: Option<Rotate>,
     },
     /// POSTs each packet somewhere, at least once.
     Http(Box<Destination>),
@@ -131,11 +134,13 @@ fn read_file(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
         section.claim("path", Claim::File(path.clone()));
     }
     let format = section.optional("format", &kind::choice(&FORMATS, &[]), FileFormat::Ndjson);
-    section.unavailable(&["rotate"]);
     for key in OF_A_DESTINATION {
         section.without_effect(key, NOT_ASKED);
     }
-    Ok(HandlerKind::File { path: path?, format: format? })
+    let is_set = section.has("rotate");
+    let rotate = section.table("rotate");
+    let rotate = rotate.and_then(|rotate| is_set.then(|| Rotate::read(rotate)).transpose());
+    Ok(HandlerKind::File { path: path?, format: format?, rotate: rotate? })
 }
 
 fn read_http(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {

@@ -7,7 +7,7 @@ use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::handler::{
     DeadLetterUnknown, Discard, FileFormat, FileHandler, FileOptions, FinishFile, FinishHttp,
-    Handle, HandlerBoard, HandlerMeters, HttpHandler, HttpHandlerOptions,
+    Handle, HandlerBoard, HandlerMeters, HttpHandler, HttpHandlerOptions, RealDisk, Rotation,
 };
 use paquebot_actors::ledger::{Ledger, Record, Tried};
 use paquebot_actors::listener::{Listener, Shut};
@@ -192,7 +192,7 @@ impl House<'_> {
         self.boards.push(board);
         let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
         match &handler.kind {
-            HandlerKind::File { path, format } => {
+            HandlerKind::File { path, format, rotate } => {
                 let format = match format {
                     config::FileFormat::Ndjson => FileFormat::Ndjson,
                     config::FileFormat::Raw => FileFormat::Raw,
@@ -201,12 +201,16 @@ impl House<'_> {
                     name: name.clone(),
                     path: path.clone(),
                     format,
+                    rotation: rotate.map(|config::Rotate { size, every, keep, compress }| {
+                        Rotation { size, every, keep, compress }
+                    }),
                     retry_initial: handler.retry.initial,
                     retry_max: handler.retry.max,
                 };
                 let (id, record) = (self.opened.ledger, self.record.clone());
+                let disk = Arc::new(RealDisk);
                 let doing = format!("handler {name}");
-                let actor = FileHandler::open(options, self.store, id, record, meters)
+                let actor = FileHandler::open(options, disk, self.store, id, record, meters)
                     .map_err(Failure::of(Code::Io, &doing))?;
                 let address = FileHandler::start_in_arbiter(self.first, |_| actor);
                 self.files.push(address.clone());

@@ -32,7 +32,7 @@
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
 //! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
-//! | `files` | device, inode | [`FileRow`] | as long as the file is written to |
+//! | `files` | device, inode | [`FileRow`] | until another file takes its place |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
 //! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
 //! | `dead_gone` | how they went | how many dead letters | for good |
@@ -183,6 +183,15 @@ pub(crate) struct FileRow {
     pub(crate) path: String,
     pub(crate) length: u64,
     pub(crate) generation: u64,
+    /// A hash of the last bytes before `length`.
+    #[serde(default)]
+    pub(crate) check: u64,
+    /// When its first byte was recorded, in milliseconds since 1970 (UTC).
+    #[serde(default)]
+    pub(crate) began_ms: u64,
+    /// The path that it is about to get, while it is rotated.
+    #[serde(default)]
+    pub(crate) rotating: Option<String>,
 }
 
 /// A dead letter, without its record.

@@ -22,7 +22,9 @@ use paquebot_store::{
 const FILE: FileId = FileId { device: 8, inode: 77 };
 
 fn state(length: u64) -> FileState {
-    FileState { path: "orders.ndjson".to_owned(), length, generation: 1 }
+    let (path, rotating) = ("orders.ndjson".to_owned(), Some("orders.ndjson.1".to_owned()));
+    let replaces = Vec::new();
+    FileState { path, length, generation: 1, check: 7, began_ms: 8, rotating, replaces }
 }
 
 fn record_file(rig: &LedgerRig, marks: Vec<Mark>, length: u64) -> Result<(), RecordError> {
@@ -34,7 +36,12 @@ fn record_file(rig: &LedgerRig, marks: Vec<Mark>, length: u64) -> Result<(), Rec
 }
 
 fn file(rig: &LedgerRig) -> Option<FileState> {
-    ask(|reply| rig.ledger.file(FILE, reply)).unwrap()
+    let mut files = ask(|reply| rig.ledger.files(reply)).unwrap();
+    assert!(files.len() < 2, "{files:?}");
+    files.pop().map(|(file, state)| {
+        assert_eq!(file, FILE);
+        state
+    })
 }
 
 fn totals(rig: &LedgerRig) -> Vec<(String, HandlerTotals)> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use paquebot::config::{
-    Address, DeadLetters, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, SourceKind,
-    UnknownTarget, WhenDeadLettersFull, WhenFull,
+    Address, DeadLetters, FileFormat, HandlerKind, Listen, Policy, Reach, RetryPolicy, Rotate,
+    SourceKind, UnknownTarget, WhenDeadLettersFull, WhenFull,
 };
 
 use super::{CLIENT, Rig, SERVER};
@@ -111,6 +111,7 @@ fn every_key_is_taken_as_it_is_written() {
         kind = "file"
         path = "out/orders"
         format = "raw"
+        rotate = { size = "64 MiB", every = "1 day", keep = 7, compress = true }
         retry = { max = "30 s" }
         [[server.handler]]
         name = "alarms"
@@ -178,7 +179,14 @@ fn every_key_is_taken_as_it_is_written() {
         ["orders.>", "*.order"]
     );
     let path = rig.path("out/orders");
-    assert_eq!(handler.kind, HandlerKind::File { path, format: FileFormat::Raw });
+    let rotate = Rotate {
+        size: Some(64 * MIB),
+        every: Some(Duration::from_hours(24)),
+        keep: Some(7),
+        compress: true,
+    };
+    let rotate = Some(rotate);
+    assert_eq!(handler.kind, HandlerKind::File { path, format: FileFormat::Raw, rotate });
     assert_eq!((handler.retry.initial.as_secs(), handler.retry.max.as_secs()), (1, 30));
 
     let HandlerKind::Http(destination) = &server.handlers[1].kind else {

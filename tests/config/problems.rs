@@ -67,8 +67,6 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
         let key = key.split(' ').next().unwrap();
         assert_one(&text, &format!("server.{key}"), "not available in this version");
     }
-    let text = format!("{SERVER}{FILE}rotate = 1");
-    assert_one(&text, "server.handler[1].rotate", "not available in this version");
     let text = format!("{SERVER}[admin]\ntoken_file = 'x'");
     assert_one(&text, "admin.token_file", "not available in this version");
 }
@@ -88,6 +86,24 @@ fn a_kind_or_policy_of_a_later_version_is_one_error_whatever_its_other_keys() {
     assert_one(&text, "client.policy[0].priority", "not available in this version");
     let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");
     assert_one(&text, "server.handler[1].path", "a path without templates");
+}
+
+#[test]
+fn rotation_needs_a_reason_and_sensible_values() {
+    for (rotate, key, said) in [
+        ("1", "", "expected a table"),
+        ("{}", ".size", "expected `size`, `every` or both, found no such key"),
+        ("{ keep = 3, compress = true }", ".size", "expected `size`, `every` or both"),
+        ("{ size = '1 B' }", ".size", "at least 1 KiB, found \"1 B\""),
+        ("{ size = 1024 }", ".size", "expected a size"),
+        ("{ every = '1 ms' }", ".every", "at least 1 s, found \"1 ms\""),
+        ("{ size = '1 MiB', keep = 0 }", ".keep", "from 1 to 100000, found the number 0"),
+        ("{ size = '1 MiB', compress = 'gzip' }", ".compress", "expected true or false"),
+        ("{ size = '1 MiB', age = '1 day' }", ".age", "unknown key"),
+    ] {
+        let text = format!("{SERVER}{FILE}rotate = {rotate}");
+        assert_one(&text, &format!("server.handler[1].rotate{key}"), said);
+    }
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn the_report_tells_the_guarantee_of_each_route() {
         "{CLIENT}[[client.source]]\nname = 'in'\nkind = 'http'\nlisten = 'unix:in'\n{SERVER}\
          [[server.handler]]\nname = 'orders'\ntargets = ['orders.>', 'x']\nkind = 'file'\n\
          path = 'o'\n[[server.handler]]\nname = 'raw'\ntargets = ['raw']\nkind = 'file'\n\
-         path = 'r'\nformat = 'raw'\n[[server.handler]]\nname = 'hook'\ntargets = ['hook']\n\
+         path = 'r'\nformat = 'raw'\n\
+         rotate = {{ size = '1 MiB', every = '1 day', keep = 2, compress = true }}\n\
+         [[server.handler]]\nname = 'hook'\ntargets = ['hook']\n\
          kind = 'http'\nurl = 'http://h/p'\nretry = {{ give_up_after = '1 day' }}\n"
     );
     let report = report(&rig, &text);
@@ -36,6 +38,9 @@ fn the_report_tells_the_guarantee_of_each_route() {
             path("o")
         ),
         "exactly once: each packet's data is in the file once".to_owned(),
+        "rotated: before it passes 1 MiB or when its first packet is 1 day old; the last 2 stay, \
+         OLDER ONES ARE REMOVED, compressed with gzip\n"
+            .to_owned(),
         "hook -> handler hook: http http://h/p\n    at least once, with its id, in order per lane"
             .to_owned(),
         "at once: 8 packets, each of another lane; no answer for 30 s: not handled".to_owned(),
@@ -125,6 +130,10 @@ fn the_keys_that_we_ship_commented_out_show_their_defaults() {
             assert_eq!(destination.concurrency, default.concurrency);
         }
     }
+    // The one key whose default, not to rotate, cannot be written.
+    let handlers = &mut written_out.server.as_mut().unwrap().handlers;
+    let HandlerKind::File { rotate, .. } = &mut handlers[0].kind else { panic!("{handlers:?}") };
+    assert!(rotate.take().is_some());
     assert_eq!(written_out, rig.config(SHIPPED));
 }
 

@@ -22,7 +22,7 @@ use super::health::Health;
 use super::http_post::{Answer, Destination, Failure, Parcel};
 use crate::attempt::Attempt;
 use crate::clock;
-use crate::ledger::{Record, Tried, Unrecorded};
+use crate::ledger::{Record, Recorded, Tried, Unrecorded};
 use crate::link::random;
 
 /// What has an outcome is recorded this often, and when so many bytes of dead letters wait.
@@ -185,8 +185,10 @@ impl Round {
         part.mark.handled = part.count().saturating_sub(dead_letters);
         let handled = part.mark.handled;
         let (answer, answered) = oneshot::channel::<Result<(), Unrecorded>>();
-        // Who waits for the answer is the caller, below; the ledger may have it as well.
-        let reply = move |outcome| drop(answer.send(outcome));
+        // It is acknowledged even when the caller, who waits for the answer below, is gone.
+        let reply = move |outcome: Result<Recorded, Unrecorded>| {
+            drop(answer.send(outcome.map(Recorded::settle)));
+        };
         courier.record.do_send(Record {
             handler: Arc::clone(&courier.name),
             attempts: vec![part],

@@ -7,7 +7,6 @@
 mod board;
 mod discard;
 mod file;
-mod file_writer;
 mod health;
 mod http;
 mod http_post;
@@ -22,23 +21,29 @@ use paquebot_store::Reply;
 
 pub use board::{HandlerBoard, HandlerState};
 pub use discard::Discard;
-pub use file::{FileHandler, FileOptions, FinishFile};
-pub use file_writer::{FileFormat, OpenFileError};
+pub use file::{
+    FileError, FileFormat, FileHandler, FileOptions, FinishFile, OutputDisk, OutputFile, RealDisk,
+    Rotation,
+};
 pub use http::{FinishHttp, HttpHandler, HttpHandlerOptions};
 pub use unknown::DeadLetterUnknown;
 
 use crate::attempt::Attempt;
-use crate::ledger::Unrecorded;
+use crate::ledger::{Recorded, Unrecorded};
 
 /// Handle these packets.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Handle(pub Attempt);
 
-/// What to do when an outcome is recorded, and when it is not: count it, or fail the attempts.
-fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<(), Unrecorded>>> {
-    Some(Box::new(move |outcome| match outcome {
-        Ok(()) => counted.increment(packets),
+/// What to do when an outcome is recorded, and when it is not: tell and count it, or fail the
+/// attempts.
+fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<Recorded, Unrecorded>>> {
+    Some(Box::new(move |outcome: Result<Recorded, Unrecorded>| match outcome {
+        Ok(recorded) => {
+            recorded.settle();
+            counted.increment(packets);
+        }
         Err(unrecorded) => unrecorded.fail(),
     }))
 }

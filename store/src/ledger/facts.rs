@@ -109,8 +109,16 @@ pub struct FileState {
     pub path: String,
     /// The bytes that hold recorded packets; what lies beyond does not count.
     pub length: u64,
-    /// Goes up with every new file.
+    /// Goes up with every record of this file, and goes on in the file that takes its place.
     pub generation: u64,
+    /// A hash of the last bytes before `length`.
+    pub check: u64,
+    /// When its first byte was recorded, in milliseconds since 1970 (UTC).
+    pub began_ms: u64,
+    /// The path that it is about to get, while it is rotated.
+    pub rotating: Option<String>,
+    /// The files whose place it takes: what was recorded of them goes in the same transaction.
+    pub replaces: Vec<FileId>,
 }
 
 /// What opening a ledger found.

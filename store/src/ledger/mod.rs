@@ -135,9 +135,9 @@ impl Ledger {
         self.order(Order::Tried { fence, lane, tried, promise: Promise::new(reply) });
     }
 
-    /// What was recorded of a file that a handler writes.
-    pub fn file(&self, file: FileId, reply: Reply<Result<Option<FileState>, LedgerError>>) {
-        self.order(Order::File { file, promise: Promise::new(reply) });
+    /// What was recorded of every file that handlers write.
+    pub fn files(&self, reply: Reply<Result<Vec<(FileId, FileState)>, LedgerError>>) {
+        self.order(Order::Files { promise: Promise::new(reply) });
     }
 
     /// A page of the dead letters, in the order in which they came.

@@ -34,9 +34,8 @@ pub(super) enum Order {
         tried: Tried,
         promise: Promise<(), RecordError>,
     },
-    File {
-        file: FileId,
-        promise: Promise<Option<FileState>, LedgerError>,
+    Files {
+        promise: Promise<Vec<(FileId, FileState)>, LedgerError>,
     },
     ListLetters {
         filter: DeadLetterFilter,

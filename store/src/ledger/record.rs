@@ -127,8 +127,12 @@ impl Sheet<'_> {
     }
 
     fn put_file(&mut self, file: FileId, state: FileState) -> Result<(), Fault> {
-        let FileState { path, length, generation } = state;
-        let row = schema::encode(&FileRow { path, length, generation })?;
+        let FileState { path, length, generation, check, began_ms, rotating, replaces } = state;
+        for old in replaces {
+            self.files.remove((old.device, old.inode))?;
+        }
+        let row = FileRow { path, length, generation, check, began_ms, rotating };
+        let row = schema::encode(&row)?;
         let key = (file.device, file.inode);
         self.files.insert(key, row.as_slice())?;
         self.wrote = true;

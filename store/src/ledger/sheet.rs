@@ -96,7 +96,7 @@ impl<'t> Sheet<'t> {
             Order::Tried { fence, lane, tried, promise } => {
                 later(self.put_tried(fence, lane, tried), promise, answers)
             }
-            Order::File { file, promise } => later(self.file(file), promise, answers),
+            Order::Files { promise } => later(self.all_files().map(Ok), promise, answers),
             // What fails here is a segment's affair, and that of whoever asked.
             Order::ListLetters { filter, promise } => {
                 later(Ok(self.dead.list(&filter).map_err(LedgerError::from)), promise, answers)
@@ -148,12 +148,19 @@ impl<'t> Sheet<'t> {
         Ok(Written { wrote: self.wrote, settled, gone: report.gone })
     }
 
-    fn file(&self, file: FileId) -> Result<Result<Option<FileState>, LedgerError>, Fault> {
-        let Some(row) = ReadableTable::get(&self.files, (file.device, file.inode))? else {
-            return Ok(Ok(None));
-        };
-        let FileRow { path, length, generation } = schema::decode("a file's row", row.value())?;
-        Ok(Ok(Some(FileState { path, length, generation })))
+    /// A row for each file of each handler: few, so that nobody needs a way to ask for some.
+    fn all_files(&self) -> Result<Vec<(FileId, FileState)>, Fault> {
+        let mut files = Vec::new();
+        for row in ReadableTable::range::<(u64, u64)>(&self.files, ..)? {
+            let (key, row) = row?;
+            let (device, inode) = key.value();
+            let row = schema::decode("a file's row", row.value())?;
+            let FileRow { path, length, generation, check, began_ms, rotating } = row;
+            let replaces = Vec::new();
+            let state = FileState { path, length, generation, check, began_ms, rotating, replaces };
+            files.push((FileId { device, inode }, state));
+        }
+        Ok(files)
     }
 }
 
@@ -187,7 +194,7 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Record { promise, .. } | Order::Tried { promise, .. } => {
             later(Err(fault), promise, &mut answers)
         }
-        Order::File { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Files { promise } => later(Err(fault), promise, &mut answers),
         Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Discard { promise, .. } => later(Err(fault), promise, &mut answers),
