@@ -1,9 +1,5 @@
-//! Drives the stores over damaged files: a spool and a ledger as they were written, with some bytes
-//! changed; shared by the fuzz target `store_open` and by `hostile_files.rs`.
-//!
-//! Whatever is changed: packets and cursors that are read are true or an error. (Dead letters have
-//! no checksum of their own in this version; what was altered in one is told as an outcome.) A panic below the store comes
-//! from redb, which is told apart by its place; one of ours fails whoever drives this.
+//! Stores with damaged files: what is read of them is what was written, or an error (R10). A panic
+//! below the store comes out of here as one, for the caller to judge.
 
 use std::collections::BTreeMap;
 use std::fs;
