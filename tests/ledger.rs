@@ -65,7 +65,7 @@ fn a_ledger_is_checked_backed_up_while_it_works_and_restored() {
 
 #[test]
 fn a_damaged_ledger_stops_the_server_until_it_is_set_aside() {
-    let mut broker = Broker::new(ALARMS_TO_FILE);
+    let mut broker = Broker::with("separate_ledgers = true", "", ALARMS_TO_FILE);
     broker.start_server();
     broker.start_client();
     broker.post("alarm.a", "0");

@@ -1,11 +1,17 @@
 //! `spool repair` and `spool purge`: what is gone from a spool is declared, and the server learns.
 
+use std::time::Duration;
+
 use paquebot_protocol::frame::SkipReason;
-use paquebot_store::{LaneState, Stretch, Tombstone};
+use paquebot_store::{LaneState, Spool, Stretch, Tombstone};
 
 use super::args::{PlaceArgs, PurgeArgs};
 use super::offline::{Offline, Place, Touch, ask};
 use crate::exit::{Code, Failure};
+
+/// How often and how long apart it is looked whether damaged segments are put aside: a minute.
+const QUARANTINE_LOOKS_MAX: u32 = 1_200;
+const QUARANTINE_LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn repair(args: &PlaceArgs) -> Result<(), Failure> {
     let place = Place::of(args)?;
@@ -15,6 +21,7 @@ pub(super) fn repair(args: &PlaceArgs) -> Result<(), Failure> {
     for state in &lanes {
         spool.walk(state, |_| Ok(()))?;
     }
+    await_quarantine(&spool.spool);
     let mut declared = 0;
     for state in spool.spool.lane_states() {
         packets += state.pending_packets;
@@ -38,6 +45,17 @@ pub(super) fn repair(args: &PlaceArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Waits until what is left of damaged segments has been moved on, and the files are put aside. What
+/// is not done in time, `run` goes on with.
+fn await_quarantine(spool: &Spool) {
+    for _ in 0..QUARANTINE_LOOKS_MAX {
+        if spool.status().condemned == 0 {
+            return;
+        }
+        std::thread::sleep(QUARANTINE_LOOK);
+    }
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> Result<(), Failure> {

@@ -28,7 +28,7 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`, `commits`: u64 | as long as the ledger |
+//! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`, `commits`: u64 | as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
 //! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |

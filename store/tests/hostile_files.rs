@@ -3,7 +3,8 @@
 //!
 //! redb itself can panic on damage to its own pages. Such panics are counted and shown, by file and
 //! place, and do not fail the test: what the store makes of them is tested where it does so. What
-//! becomes of damaged dead letters is proved in `ledger_damage.rs`. `PAQUEBOT_PLACES=5000` tries that many places in each file.
+//! becomes of damaged dead letters is proved in `ledger_damage.rs`. `PAQUEBOT_PLACES=5000` tries that
+//! many places in each file.
 
 #![allow(
     clippy::unwrap_used,

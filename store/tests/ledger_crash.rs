@@ -1,4 +1,5 @@
-//! Proves the order of R4 by cutting the power in the middle of the syncs of a workload of the ledger, with whatever was not synced kept, dropped, or torn, and opening what is left:
+//! Proves the order of R4 by cutting the power in the middle of the syncs of a workload of the ledger,
+//! with whatever was not synced kept, dropped, or torn, and opening what is left:
 //!
 //! - what was answered "recorded" is there, whole, and so is no more than one record beyond it;
 //! - no cursor passes a dead letter that is not there, and no dead letter is seen that no cursor has

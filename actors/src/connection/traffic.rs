@@ -1,10 +1,10 @@
 //! What goes over the connection: facts from the disk and the wire into the outbox, its orders out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{OpenLane, RefusedCode};
+use paquebot_protocol::frame::{OpenLane, RefusedCode, SkipReason};
 use paquebot_protocol::outbox::Order;
 use paquebot_protocol::{Control, Frame, Lane, Millis, Number};
 use paquebot_store::{StoredRun, Tombstone};
@@ -267,12 +267,18 @@ impl Handler<Buried> for Connection {
     type Result = ();
 
     fn handle(&mut self, buried: Buried, ctx: &mut Self::Context) {
+        // One line for each lane and reason, however many there are: thousands may expire at once.
+        let mut gone: HashMap<(Lane, SkipReason), (u64, Tombstone)> = HashMap::new();
         for (lane, tombstone) in buried.0 {
-            tracing::warn!(target = self.target_of(lane), packets = tombstone.count(),
-                first = %tombstone.first, last = %tombstone.last, reason = ?tombstone.reason,
-                "packets will not be sent: they are declared gone");
+            let count = tombstone.count();
+            let of = gone.entry((lane, tombstone.reason)).or_insert((0, tombstone));
+            (of.0, of.1.last) = (of.0 + count, of.1.last.max(tombstone.last));
             self.shelf.clear_lane(lane);
             self.outbox.loaded(lane);
+        }
+        for ((lane, reason), (packets, Tombstone { first, last, .. })) in gone {
+            tracing::warn!(target = self.target_of(lane), packets, %first, %last, ?reason,
+                "packets will not be sent: they are declared gone");
         }
         self.act(ctx);
     }

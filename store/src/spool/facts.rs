@@ -208,6 +208,8 @@ pub struct SpoolStatus {
     pub failed: Option<String>,
     /// What lies in its quarantine.
     pub quarantine: Quarantine,
+    /// How many segments are being emptied, because they are damaged or distrusted.
+    pub condemned: usize,
 }
 
 /// Damaged bytes that were put aside (R10). They are declared, so that the spool is well.

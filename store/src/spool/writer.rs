@@ -287,6 +287,7 @@ impl Writer {
         status.file_bytes = self.file_bytes();
         status.max_bytes = self.options.max_bytes;
         status.segments = sealed + usize::from(self.failed.is_none());
+        status.condemned = self.condemned.len();
         status.lanes = self.lanes.len();
         status.pending_packets = self.pending_packets;
         status.pending_bytes = self.pending_bytes;
