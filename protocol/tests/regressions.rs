@@ -99,9 +99,8 @@ fn a_packet_id_has_one_text() {
     }
 }
 
-// After `close` an outcome still ordered an ack, for a connection that was gone.
-#[test]
-fn a_closed_inbox_acks_nothing() {
+/// An inbox that has ordered an attempt, which nobody has begun.
+fn inbox_with_an_order() -> Inbox {
     let mut inbox = Inbox::new(2, 1_000, 100);
     let (lane, generation, first, next) = (LANE, 1, Number(1), Number(9));
     let target = "a".parse().expect("a target id");
@@ -110,6 +109,13 @@ fn a_closed_inbox_acks_nothing() {
     let (through, chain_after) = (Number(3), Chain(1));
     let arrival = Arrival { first, through, chain_after, bytes: 10, skipped: false };
     inbox.arrived(LANE, 1, arrival, |_| None).expect("a run");
+    inbox
+}
+
+// After `close` an outcome still ordered an ack, for a connection that was gone.
+#[test]
+fn a_closed_inbox_acks_nothing() {
+    let mut inbox = inbox_with_an_order();
     inbox.close();
     inbox.settled(LANE, Number(3));
     let order = inbox.poll();
@@ -120,14 +126,7 @@ fn a_closed_inbox_acks_nothing() {
 // never begun counted as running, so its session kept the lane's lease for ever.
 #[test]
 fn a_closed_inbox_waits_for_no_attempt_that_never_began() {
-    let mut inbox = Inbox::new(2, 1_000, 100);
-    let (lane, generation, first, next) = (LANE, 1, Number(1), Number(9));
-    let target = "a".parse().expect("a target id");
-    inbox.open_lane(&OpenLane { lane, generation, target, first, next }).expect("an opening");
-    inbox.acquired(LANE, Number(0), None, 0);
-    let (through, chain_after) = (Number(3), Chain(1));
-    let arrival = Arrival { first, through, chain_after, bytes: 10, skipped: false };
-    inbox.arrived(LANE, 1, arrival, |_| None).expect("a run");
+    let mut inbox = inbox_with_an_order();
     inbox.close();
     assert_eq!(inbox.attempts().count(), 0);
 }

@@ -26,6 +26,7 @@ pub use file::{
     Rotation,
 };
 pub use http::{FinishHttp, HttpHandler, HttpHandlerOptions};
+pub use ndjson::Line;
 pub use unknown::DeadLetterUnknown;
 
 use crate::attempt::Attempt;

@@ -1,4 +1,5 @@
-//! One packet as one line of newline-delimited JSON: what the `file` handler writes.
+//! One packet as one line of newline-delimited JSON: what the `file` handler writes, and what is
+//! exported from a spool.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,12 @@ use serde::Serialize;
 
 use crate::clock;
 
-/// A packet as INTERFACE.md spells it; what is empty is absent.
+/// A packet as INTERFACE.md spells it; what is empty is absent, and so is a client that is not known.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     id: String,
-    client: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
     target: &'a str,
     lane: u64,
     number: u64,
@@ -29,16 +31,17 @@ pub(crate) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// The line of `packet`.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         id: PacketId,
-        client: &'a ClientId,
+        client: Option<&'a ClientId>,
         target: &'a TargetId,
         packet: &'a Packet<'a>,
     ) -> Self {
         let text = str::from_utf8(packet.data).ok();
         Self {
             id: id.to_string(),
-            client: client.as_str(),
+            client: client.map(ClientId::as_str),
             target: target.as_str(),
             lane: id.lane.0,
             number: id.number.0,
@@ -51,7 +54,7 @@ impl<'a> Line<'a> {
     }
 
     /// Appends the line and its end.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let written = serde_json::to_writer(&mut *out, self);
         debug_assert!(written.is_ok(), "a Vec takes every byte and a line has no other failure");
         out.push(b'\n');

@@ -63,7 +63,8 @@ impl Output {
             match (Packet::decode(record), self.place.format) {
                 (Ok(packet), FileFormat::Raw) => self.gathered.extend_from_slice(packet.data),
                 (Ok(packet), FileFormat::Ndjson) => {
-                    let line = Line::new(id, &attempt.origin.client, &attempt.target, &packet);
+                    let line =
+                        Line::new(id, Some(&attempt.origin.client), &attempt.target, &packet);
                     line.write(&mut self.gathered);
                 }
                 (Err(error), _) => unreadable.push((id, record.to_vec(), error.to_string())),
