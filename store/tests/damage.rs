@@ -12,10 +12,12 @@
 
 mod common;
 
+use std::sync::mpsc;
+
 use common::{CrashDisk, Plan, SpoolRig, data, dir, segment, until};
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Lane, Number};
-use paquebot_store::{Disk, Stretch};
+use paquebot_store::{Disk, ReadError, Stretch};
 
 const LANE: Lane = Lane(1);
 
@@ -100,6 +102,24 @@ fn a_damaged_run_of_a_sealed_segment_is_kept_aside_and_declared_and_its_lane_goe
     let rig = rig.reopen();
     assert!(rig.opened.damage.is_empty(), "{:?}", rig.opened.damage);
     assert_eq!(self::declared(&rig), declared);
+}
+
+#[test]
+fn everybody_who_asks_for_what_is_damaged_is_answered() {
+    let disk = filled().disk;
+    flip(&disk, 200);
+    let rig = open(&disk);
+    let (answers, answered) = mpsc::channel();
+    for _ in 0..20 {
+        let answers = answers.clone();
+        let reply = Box::new(move |found: Result<Vec<Stretch>, ReadError>| {
+            answers.send(found.map(|stretches| stretches.len())).unwrap();
+        });
+        rig.spool.read(LANE, Number(200), 1, reply);
+    }
+    for _ in 0..20 {
+        assert_eq!(answered.recv().unwrap(), Ok(1));
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! declares it, in one transaction with the totals. Whoever asked for the packets is answered after
 //! that, with the tombstone. What lies beside them is untouched.
 
+use std::sync::Arc;
+
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Chain, Held, Lane, Number};
 use redb::ReadTransaction;
@@ -243,7 +245,7 @@ impl Writer {
         for segment in condemned {
             self.condemn(segment, true);
         }
-        let reader = self.reader.clone();
+        let (reader, shared) = (self.reader.clone(), Arc::clone(&self.shared));
         let promise = Promise::new(Box::new(move |declared| {
             let Some(ask) = ask else { return };
             let (first, last) = (tombstone.first, tombstone.last);
@@ -251,6 +253,8 @@ impl Writer {
             match declared {
                 // When nobody takes it, its promise says that the spool is closed.
                 Ok(1..) => drop(reader.send(ask)),
+                // Two asked at once, and it was declared, or acknowledged, for the other one.
+                Ok(0) if shared.is_settled(lane, first) => drop(reader.send(ask)),
                 Ok(0) => ask.refuse(&damaged("nothing that could be declared".into())),
                 Err(error) => ask.refuse(&damaged(format!("damage not declared yet: {error}"))),
             }

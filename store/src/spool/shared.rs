@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use paquebot_protocol::{Chain, Lane, Millis};
+use paquebot_protocol::{Chain, Lane, Millis, Number};
 use redb::Database;
 
 use super::age::{ClockRow, SpoolClock};
@@ -72,6 +72,14 @@ impl Shared {
     /// Every lane as of the last commit.
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, KnownLane>> {
         lock(&self.lanes)
+    }
+
+    /// Whether a packet is acknowledged, or declared gone.
+    pub(super) fn is_settled(&self, lane: Lane, number: Number) -> bool {
+        self.lanes().get(&lane).is_some_and(|known| {
+            let gone = known.gone.after(number);
+            number <= known.state.acked_through || gone.is_some_and(|gone| gone.first <= number)
+        })
     }
 
     /// How the spool is.
