@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paquebot_protocol::{Lane, LaneKey, Number};
 
-use super::ledger::serial_of;
+use super::ledger::{Ledger, serial_of};
 
 /// One packet's effect: where it came from, and the serial number in its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,13 +49,12 @@ pub(crate) struct Handler {
     pub(crate) handled: BTreeSet<u64>,
     /// Packets that became dead letters.
     pub(crate) dead: BTreeSet<u64>,
-    /// Packets whose effects may repeat, because of an event of R7 that was reported.
+    /// Packets whose effects may repeat: their spool took a new name while it held them (R7), and both
+    /// sides say so.
     pub(crate) may_repeat: BTreeSet<u64>,
     /// Whether it keeps `effects`.
     pub(crate) keeps_log: bool,
     moods: BTreeMap<Lane, Mood>,
-    handled_through: BTreeMap<LaneKey, Number>,
-    forgiven: BTreeSet<LaneKey>,
 }
 
 impl Handler {
@@ -69,8 +68,6 @@ impl Handler {
             may_repeat: BTreeSet::new(),
             keeps_log: true,
             moods: BTreeMap::new(),
-            handled_through: BTreeMap::new(),
-            forgiven: BTreeSet::new(),
         }
     }
 
@@ -94,22 +91,18 @@ impl Handler {
         self.moods.clear();
     }
 
-    /// From now on this lane's effects may repeat: its ledger has lost its memory.
-    pub(crate) fn forgive(&mut self, key: LaneKey) {
-        self.forgiven.insert(key);
-    }
-
-    /// Notes the effects of an attempt; they come in order, and once where that is promised.
-    pub(crate) fn apply(&mut self, effects: Vec<Effect>) {
+    /// Notes the effects of an attempt. Those that are recorded with the cursor come in order, and
+    /// once, as far as the ledger that is there now can know: one that was restored or lost takes its
+    /// memory of effects with it, and a spool that was restored, too, may then have its packets handled
+    /// again, or other packets under their numbers. Nothing else excuses a repetition.
+    pub(crate) fn apply(&mut self, effects: Vec<Effect>, ledger: &mut Ledger) {
         for effect in effects {
-            let Effect { key, number, serial } = effect;
-            let forgiven = self.forgiven.contains(&key) || self.may_repeat.contains(&serial);
-            let once = self.exactly_once && !forgiven;
-            let through = self.handled_through.entry(key).or_default();
-            let again = number <= *through || self.handled.contains(&serial);
-            assert!(!again || !once, "handled a second time: {effect:?}");
-            *through = number;
-            self.handled.insert(serial);
+            if self.exactly_once {
+                let may_repeat = self.may_repeat.contains(&effect.serial);
+                let first = ledger.note(&effect, may_repeat);
+                assert!(first, "handled a second time: {effect:?}");
+            }
+            self.handled.insert(effect.serial);
             if self.keeps_log {
                 self.effects.push(effect);
             }

@@ -50,7 +50,7 @@ impl Server {
                 }
                 attempt.stage = Stage::Recording;
                 if !self.handler.exactly_once {
-                    self.handler.apply(attempt.effects(&self.handler.poison));
+                    self.handler.apply(attempt.effects(&self.handler.poison), &mut self.ledger);
                 }
                 None
             }
@@ -63,7 +63,7 @@ impl Server {
                     let dead = attempt.dead(&self.handler.poison);
                     self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
                     if self.handler.exactly_once {
-                        self.handler.apply(attempt.effects(&self.handler.poison));
+                        self.handler.apply(attempt.effects(&self.handler.poison), &mut self.ledger);
                     }
                 }
                 let failed = !moved || attempt.stumbles;
@@ -90,7 +90,7 @@ impl Server {
             self.handler.dead.extend(dead.into_iter().map(|effect| effect.serial));
         }
         if moved || !self.handler.exactly_once {
-            self.handler.apply(half.effects(&self.handler.poison));
+            self.handler.apply(half.effects(&self.handler.poison), &mut self.ledger);
         }
         let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
         if !moved {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::handler::Effect;
 use paquebot_protocol::{Chain, Lane, LaneKey, Number, Packet, Retired, SpoolId};
 
 /// A packet's data: a serial number, and some bytes so that packets differ in length.
@@ -55,6 +56,9 @@ pub(crate) struct Ledger {
     dead: BTreeSet<(LaneKey, Number)>,
     openings: BTreeMap<SpoolId, (u64, u64)>,
     retired: BTreeMap<SpoolId, Retired>,
+    /// The effects that were recorded here: the last of each lane, and the lane of each packet.
+    effects_through: BTreeMap<LaneKey, Number>,
+    effects_in: BTreeMap<u64, LaneKey>,
     /// Numbers that a cursor jumped over, because their outcome was in another ledger.
     pub(crate) elsewhere: u64,
     /// Outcomes that it did not record, because the cursor was elsewhere.
@@ -111,6 +115,15 @@ impl Ledger {
         true
     }
 
+    /// Takes down an effect; says whether it goes on from the effects of its lane that are on record,
+    /// and is on record for no other lane, unless the packet may have been handled under another name.
+    pub(crate) fn note(&mut self, effect: &Effect, may_repeat: bool) -> bool {
+        let Effect { key, number, serial } = *effect;
+        let last = self.effects_through.insert(key, number);
+        let elsewhere = self.effects_in.insert(serial, key).is_some_and(|other| other != key);
+        last.is_none_or(|last| last < number) && (may_repeat || !elsewhere)
+    }
+
     /// A lane ends for ever, by word of its spool's latest opening.
     pub(crate) fn retire(&mut self, fence: Fence, lane: Lane) {
         if self.openings.get(&fence.spool) == Some(&(fence.opened, fence.nonce)) {
@@ -121,6 +134,7 @@ impl Ledger {
 
     pub(crate) fn forget(&mut self, key: LaneKey) {
         self.cursors.remove(&key);
+        self.effects_through.remove(&key);
     }
 
     pub(crate) fn cursor(&self, key: LaneKey) -> Option<Number> {

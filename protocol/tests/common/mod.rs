@@ -183,7 +183,6 @@ impl Pair {
         self.crash_server();
         let key = self.key(lane);
         self.server.ledger.forget(key);
-        self.server.handler.forgive(key);
     }
 
     pub(crate) fn fail_handler(&mut self, lane: Lane) {

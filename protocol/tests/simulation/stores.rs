@@ -99,9 +99,8 @@ impl World {
     pub(super) fn replace_ledger(&mut self, ledger: Ledger) {
         self.crash_server();
         self.server.ledger = ledger;
-        for at in 0..self.machines.len() {
-            (self.machines[at].may_rekey, self.machines[at].counts_differ) = (true, true);
-            self.may_repeat(at);
+        for machine in &mut self.machines {
+            (machine.may_rekey, machine.counts_differ) = (true, true);
         }
     }
 }
