@@ -66,8 +66,9 @@ impl Server {
                         self.handler.apply(attempt.effects(&self.handler.poison), &mut self.ledger);
                     }
                 }
-                let failed = !moved || attempt.stumbles;
-                attempt.stage = Stage::Ended { settled: moved.then_some(record.through), failed };
+                let told = moved && !std::mem::take(&mut self.ledger_is_unsure);
+                let failed = !told || attempt.stumbles;
+                attempt.stage = Stage::Ended { settled: told.then_some(record.through), failed };
                 None
             }
             Stage::Ended { settled, failed } => {
@@ -93,7 +94,7 @@ impl Server {
             self.handler.apply(half.effects(&self.handler.poison), &mut self.ledger);
         }
         let Job::Attempt(attempt) = &mut self.jobs[at] else { return None };
-        if !moved {
+        if !moved || std::mem::take(&mut self.ledger_is_unsure) {
             attempt.stage = Stage::Ended { settled: None, failed: true };
             return None;
         }

@@ -259,12 +259,13 @@ impl Pair {
     }
 
     fn rekey(&mut self) {
+        // What was acknowledged, and what the ledger counted, belongs to the old name.
+        self.cut();
         let mut id = self.client.spool.id;
         id.0[15] = id.0[15].wrapping_add(1);
         self.client.rekey(id);
         self.counts_differ = true;
         self.server.handler.may_repeat.extend(self.accepted.values());
-        self.cut();
     }
 
     fn key(&self, lane: Lane) -> LaneKey {

@@ -29,6 +29,8 @@ pub(crate) struct Server {
     pub(crate) handler: Handler,
     /// Nothing can be recorded at present.
     pub(crate) ledger_fails: bool,
+    /// The next record becomes durable, and is said to have failed: as when an fsync fails late.
+    pub(crate) ledger_is_unsure: bool,
     pub(super) options: Options,
     pub(super) leases: Leases,
     pub(super) sessions: BTreeMap<SessionId, Session>,
@@ -51,6 +53,7 @@ impl Server {
             ledger: Ledger::default(),
             handler,
             ledger_fails: false,
+            ledger_is_unsure: false,
             options,
             leases: Leases::default(),
             sessions: BTreeMap::new(),

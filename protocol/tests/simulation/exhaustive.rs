@@ -260,6 +260,17 @@ fn a_restored_ledger_and_a_second_one() {
     Plan::new(1, 1, events).check("second ledger");
 }
 
+/// What a spool holds under its old numbers is new to everybody, and the ledger jumps over it: the jump
+/// itself may come late, from a session that has ended, in the middle of an attempt of the next one.
+#[test]
+fn a_lost_ledger_and_a_restored_spool() {
+    let (backup, restore) = (Event::This(Action::Backup(0)), Event::This(Action::Restore(0)));
+    let lose = Event::This(Action::LoseLedger);
+    let (stored, again) = (store(0, 0, 1), store(0, 0, 1));
+    let events = vec![vec![backup, stored, lose, again, restore, store(0, 0, 1)]];
+    Plan::new(1, 1, events).check("lost ledger, restored spool");
+}
+
 #[test]
 fn a_lane_that_retires() {
     let retire = Event::This(Action::Retire(0, 0));

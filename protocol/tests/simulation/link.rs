@@ -7,7 +7,10 @@ use bytes::Bytes;
 use paquebot_protocol::codec::{HEAD_BYTES, decode_frame, encode_frame};
 use paquebot_protocol::heartbeat::Heartbeat;
 use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{Frame, Millis};
+use paquebot_protocol::run::RunBuilder;
+use paquebot_protocol::{Batch, Frame, Lane, Millis, Packet};
+
+use crate::common::ledger::data_of;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
@@ -71,6 +74,34 @@ impl Link {
         }
         *body = Bytes::from(bytes);
         true
+    }
+
+    /// The lane of the first run on its way to the server.
+    pub(crate) fn first_run(&self) -> Option<Lane> {
+        self.to_server.iter().find_map(|body| match decoded(body) {
+            Frame::Run { lane, .. } => Some(lane),
+            Frame::Control(_) => None,
+        })
+    }
+
+    /// The first run on its way to the server becomes one of as many packets that nobody stored, whole
+    /// in itself, after another chain.
+    pub(crate) fn forge(&mut self) {
+        for body in &mut self.to_server {
+            let Frame::Run { lane, generation, run } = decoded(body) else { continue };
+            let (data, count) = (data_of(0), run.head().count as usize);
+            let mut batch = Batch::with_capacity(count, 0);
+            for _ in 0..count {
+                batch.push(&Packet { created_ms: 1, data: &data, meta: <_>::default() });
+            }
+            let before = run.head().chain.after(0, 0);
+            let (origin, first) = (run.head().origin, run.first());
+            let mut builder = RunBuilder::new(origin, first, before, batch.bytes());
+            builder.fill(&batch, 0, usize::MAX);
+            let run = builder.finish().expect("packets");
+            *body = encoded(&Frame::Run { lane, generation, run });
+            return;
+        }
     }
 }
 

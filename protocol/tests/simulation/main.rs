@@ -35,7 +35,9 @@ use seed::{Outcome, live};
 /// of others that were handled; the rig took that for a repetition.
 /// 61,695: the ledger was lost, then a spool restored that still held what the lost one had on record;
 /// the rig excused what the spools held when the ledger went, and not what their copies held.
-const REGRESSIONS: &[u64] = &[32_745, 45_304, 56_308, 61_695];
+/// 14,306: a spool took a new name before a drop was handed to its store that had been acknowledged under
+/// the old one; the count of what the ledger skipped went with it (`actors/connection`, too).
+const REGRESSIONS: &[u64] = &[32_745, 45_304, 56_308, 61_695, 14_306];
 
 /// How many seeds are lived through when nobody says.
 const SEEDS: u64 = 2_000;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use paquebot_protocol::frame::{Hello, Limits, Refused, RefusedCode, VERSION, Welcome};
 use paquebot_protocol::heartbeat::Beat;
 use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{Control, Frame, LedgerId, Millis, SpoolId};
+use paquebot_protocol::{Control, Frame, LaneKey, LedgerId, Millis, Number, SpoolId};
 
 use crate::common::ledger::Fence;
 use crate::common::spool::Spool;
@@ -59,6 +59,21 @@ impl World {
         if let Some(link) = self.link(id).filter(|link| link.session.is_some()) {
             link.is_tampered_with = true;
             change(&mut link.to_server);
+        }
+    }
+
+    /// Only where the ledger knows the history: after a jump it goes on from whatever comes.
+    pub(super) fn forge(&mut self, id: u64) {
+        let session = self.link(id).and_then(|link| link.session);
+        let Some(fence) = session.and_then(|session| self.server.fence(session)) else { return };
+        let lane = self.link(id).and_then(|link| link.first_run());
+        let row =
+            lane.and_then(|lane| self.server.ledger.row(LaneKey { spool: fence.spool, lane }));
+        if row.is_some_and(|row| row.at == Number::NONE || row.chain.is_some())
+            && let Some(link) = self.link(id)
+        {
+            link.is_tampered_with = true;
+            link.forge();
         }
     }
 

@@ -50,6 +50,8 @@ fn options(random: &mut Random) -> Options {
         window_bytes: bytes(),
         budget_bytes: bytes(),
         frame_bytes_max: 400,
+        // More than any seed uses: lanes that retire are followed by new ones.
+        lanes_max: 1_000,
         exactly_once: random.happens(2, 3),
         has_heartbeat: true,
         keeps_log: false,
@@ -68,6 +70,8 @@ pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
     let mut outcome = Outcome::default();
     let mut faults = Faults { known: random.next(), random: Random::new(random.next()) };
     let length = 50 + random.below(250);
+    // Every third seed only: the others mean what they meant before there were disasters.
+    let mut disasters = (seed % 3 == 2).then(|| Random::new(random.next()));
     let mut make = |world: &mut World, action: Action, outcome: &mut Outcome| {
         outcome.actions += 1;
         if is_told {
@@ -79,6 +83,10 @@ pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
         }
     };
     for _ in 0..length {
+        let disaster = disasters.as_mut().and_then(|random| disaster(&world, random));
+        if let Some(action) = disaster {
+            make(&mut world, action, &mut outcome);
+        }
         let action = if random.happens(3, 4) {
             let work = world.work();
             if work.is_empty() {
@@ -119,6 +127,25 @@ pub(crate) fn live(seed: u64, is_traced: bool) -> Outcome {
     outcome.doubts_within_tombstones = world.doubts_within_tombstones;
     outcome.trace = trace.finish();
     outcome
+}
+
+/// Things that are rare, and worse together: copies that come back, a ledger that is gone, lanes that
+/// end, answers that are not true.
+fn disaster(world: &World, random: &mut Random) -> Option<Action> {
+    if !random.happens(1, 12) {
+        return None;
+    }
+    let machine = random.index(world.machines.len());
+    let link = world.links.get(random.index(world.links.len())).map(|link| link.id);
+    match random.below(10) {
+        0 | 1 => Some(Action::Backup(machine)),
+        2 | 3 => Some(Action::Restore(machine)),
+        4 => Some(Action::Retire(machine, random.index(world.machines[machine].slots()))),
+        5 => Some(Action::LoseLedger),
+        6 => Some(Action::UnsureLedger),
+        7 => Some(Action::Mood(Lane(1 + random.below(4)), Mood::Creeping)),
+        _ => link.map(Action::Forge),
+    }
 }
 
 /// What people, clocks and faults do next, if anything.

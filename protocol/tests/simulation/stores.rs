@@ -10,6 +10,8 @@ use crate::world::World;
 
 impl World {
     pub(super) fn rekey(&mut self, at: usize, within_tombstone: bool) {
+        // What was acknowledged, and what the ledger counted, belongs to the old name.
+        self.lose(at);
         let machine = &mut self.machines[at];
         assert!(machine.may_rekey || within_tombstone, "one history was taken for two");
         self.spools += 1;
@@ -17,7 +19,6 @@ impl World {
         self.check_dropped(&dropped);
         self.machines[at].counts_differ = true;
         self.may_repeat(at);
-        self.lose(at);
     }
 
     /// Everything that this client holds may be handled a second time.

@@ -56,12 +56,15 @@ pub(crate) enum Action {
     Lose(u64),
     Double(u64),
     Swap(u64),
+    /// A run of another history takes the place of one on its way, as if a client proved nothing.
+    Forge(u64),
     /// The server acknowledges what it was never sent.
     FalseAck(usize, usize),
     FillSocket(usize, bool),
     FillDisk(usize, bool),
     FailCommit(usize),
     FailLedger(bool),
+    UnsureLedger,
     CrashClient(usize),
     CrashServer,
     Backup(usize),
@@ -252,6 +255,7 @@ impl World {
                     frames.swap(0, 1);
                 }
             }),
+            Action::Forge(link) => self.forge(link),
             Action::FalseAck(at, slot) => {
                 if let Some(lane) = self.machines[at].lane(slot) {
                     self.machines[at].client.hear_false_ack(lane);
@@ -265,6 +269,7 @@ impl World {
             Action::FillDisk(at, is_full) => self.machines[at].disk_is_full = is_full,
             Action::FailCommit(at) => self.machines[at].commit_fails = true,
             Action::FailLedger(fails) => self.server.ledger_fails = fails,
+            Action::UnsureLedger => self.server.ledger_is_unsure = true,
             Action::CrashClient(at) => {
                 let copy = self.machines[at].copy();
                 self.start(at, copy);
@@ -291,7 +296,7 @@ impl World {
     /// Faults stop, and nothing new comes in.
     pub(crate) fn heal(&mut self) {
         self.server.handler.be_well();
-        self.server.ledger_fails = false;
+        (self.server.ledger_fails, self.server.ledger_is_unsure) = (false, false);
         // TCP loses no frames; who lost some waits for answers that never come.
         let tampered = self.links.iter().filter(|link| link.is_tampered_with);
         for id in tampered.map(|link| link.id).collect::<Vec<_>>() {
