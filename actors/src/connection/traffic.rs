@@ -173,8 +173,8 @@ impl Connection {
         tracing::error!(spool = %self.identity.spool, why,
             "this spool and the ledger do not share one history (a copy or a restored backup?): \
              the spool takes a new name; packets may be handled twice, none is lost");
-        self.ports.rekey.do_send(Rekey { reply: ctx.address().recipient() });
         self.lose(why, None, ctx);
+        self.ports.rekey.do_send(Rekey { reply: ctx.address().recipient() });
     }
 
     fn note_dead(&mut self, lane: Lane, numbers: &[Number]) {
