@@ -76,6 +76,11 @@ impl Ledger {
         *latest == (opened, nonce)
     }
 
+    /// Whether no later opening is on record, nor another with the same number.
+    pub(crate) fn is_latest(&self, fence: Fence) -> bool {
+        self.openings.get(&fence.spool) == Some(&(fence.opened, fence.nonce))
+    }
+
     /// Where a lane goes on, of which the client holds everything from `first` on, with the dead
     /// letters among what follows; nothing when the lane is retired.
     pub(crate) fn look_up(&mut self, key: LaneKey, first: Number) -> Option<(Cursor, Vec<Number>)> {
@@ -98,7 +103,7 @@ impl Ledger {
     pub(crate) fn record(&mut self, record: &Record) -> bool {
         let Record { fence, lane, from, through, chain, ref dead, skipped } = *record;
         let key = LaneKey { spool: fence.spool, lane };
-        if self.openings.get(&fence.spool) != Some(&(fence.opened, fence.nonce)) {
+        if !self.is_latest(fence) {
             return false;
         }
         let Some(cursor) = self.cursors.get_mut(&key).filter(|cursor| cursor.at == from) else {
@@ -126,7 +131,7 @@ impl Ledger {
 
     /// A lane ends for ever, by word of its spool's latest opening.
     pub(crate) fn retire(&mut self, fence: Fence, lane: Lane) {
-        if self.openings.get(&fence.spool) == Some(&(fence.opened, fence.nonce)) {
+        if self.is_latest(fence) {
             self.retired.entry(fence.spool).or_default().retire(lane);
             self.cursors.remove(&LaneKey { spool: fence.spool, lane });
         }

@@ -29,6 +29,8 @@ enum Event {
     Reset(usize),
     /// A run on that link is damaged.
     Corrupt(usize),
+    /// The next frame of the client on that link is lost, as if its shell erred.
+    Lose(usize),
 }
 
 /// What may happen: sequences of events, each in order and all of them interleaved.
@@ -90,6 +92,7 @@ impl Plan {
             Event::This(action) => Some(action),
             Event::Reset(machine) => in_use(machine).map(Action::Reset),
             Event::Corrupt(machine) => in_use(machine).map(Action::Corrupt),
+            Event::Lose(machine) => in_use(machine).map(Action::Lose),
         }
     }
 }
@@ -108,6 +111,11 @@ fn work(world: &World) -> Vec<Action> {
         && let Some(due) = world.deadline()
     {
         work.push(Action::Wait(due.since(world.now)));
+    }
+    if work.is_empty() {
+        // TCP loses no frames; who lost some waits for answers that never come.
+        let tampered = world.links.iter().filter(|link| link.is_tampered_with);
+        work.extend(tampered.map(|link| Action::Reset(link.id)));
     }
     work
 }
@@ -189,6 +197,7 @@ fn mood(mood: Mood) -> Event {
 
 const RESET: Event = Event::Reset(0);
 const CORRUPT: Event = Event::Corrupt(0);
+const LOSE: Event = Event::Lose(0);
 const CRASH_CLIENT: Event = Event::This(Action::CrashClient(0));
 const CRASH_SERVER: Event = Event::This(Action::CrashServer);
 
@@ -233,6 +242,9 @@ fn tombstones_in_flight() {
     Plan::new(1, 1, events).check("eviction, expiry, stumbling");
     let events = vec![vec![store(0, 0, 2), store(0, 0, 1)], vec![bury(1, 1, Damaged)], vec![RESET]];
     Plan::new(1, 1, events).check("damage");
+    // A skip knows no chain but the one before it: only its first number tells that a run is missing.
+    let events = vec![vec![store(0, 0, 1), store(0, 0, 1)], vec![bury(2, 1, Expired)], vec![LOSE]];
+    Plan::new(1, 1, events).check("expiry, lost run");
 }
 
 #[test]

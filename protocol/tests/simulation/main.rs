@@ -37,7 +37,9 @@ use seed::{Outcome, live};
 /// the rig excused what the spools held when the ledger went, and not what their copies held.
 /// 14,306: a spool took a new name before a drop was handed to its store that had been acknowledged under
 /// the old one; the count of what the ledger skipped went with it (`actors/connection`, too).
-const REGRESSIONS: &[u64] = &[32_745, 45_304, 56_308, 61_695, 14_306];
+/// 39,395: a session whose successor had gone again was not told that it was replaced, and was refused
+/// for ever by the fence (in the rig; the program tells it when it admits the newer one).
+const REGRESSIONS: &[u64] = &[32_745, 45_304, 56_308, 61_695, 14_306, 39_395];
 
 /// How many seeds are lived through when nobody says.
 const SEEDS: u64 = 2_000;

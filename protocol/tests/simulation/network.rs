@@ -27,7 +27,9 @@ impl World {
         };
         let mut newer =
             self.links.iter().filter_map(|link| link.session).filter(|id| *id > session);
-        newer.any(|id| self.server.fence(id).is_some_and(|other| other.spool == fence.spool))
+        // The newer session may have gone again; that it was there ends the older one all the same.
+        !self.server.ledger.is_latest(fence)
+            || newer.any(|id| self.server.fence(id).is_some_and(|other| other.spool == fence.spool))
     }
 
     pub(super) fn arrive_up(&mut self, id: u64, count: usize) {
