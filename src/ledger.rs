@@ -59,7 +59,10 @@ fn check(args: &LedgerCheckArgs) -> Result<(), Failure> {
 
 fn tell(found: &LedgerCheck) {
     if let Some(ledger) = found.ledger {
-        println!("ledger {ledger}: {} lanes, {} dead letters", found.lanes, found.dead_letters);
+        println!(
+            "ledger {ledger}: {} lanes, {} dead letters, {} packets handled elsewhere",
+            found.lanes, found.dead_letters, found.elsewhere
+        );
     }
     for file in &found.files {
         let state =
@@ -89,6 +92,7 @@ fn json(found: &LedgerCheck, done: Option<&SetAside>) -> serde_json::Value {
         "ledger": found.ledger.map(|ledger| ledger.to_string()),
         "lanes": found.lanes,
         "dead_letters": found.dead_letters,
+        "elsewhere": found.elsewhere,
         "files": files.collect::<Vec<_>>(),
         "set_aside": done.map(|done| serde_json::json!({
             "kept_as": done.kept_as.iter().map(shown).collect::<Vec<_>>(),

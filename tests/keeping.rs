@@ -85,29 +85,3 @@ fn a_full_spool_lets_the_oldest_go_where_the_config_says_so() {
     });
     assert_eq!(total(&broker, "evicted", "video.1") + video.len() as u64, 600);
 }
-
-#[test]
-fn a_server_with_another_ledger_is_refused_while_packets_are_held() {
-    let mut broker = Broker::new(ALL_TO_FILE);
-    broker.start_server();
-    broker.start_client();
-    assert_eq!(broker.post("a", "to the first ledger").status, 202);
-    broker.drain();
-    broker.kill_server();
-    assert_eq!(broker.post("a", "held").status, 202);
-    std::fs::remove_dir_all(broker.path("server")).unwrap();
-    broker.start_server();
-    until("it is said", || broker.client.as_ref().unwrap().log().contains("expected ledger"));
-    assert_eq!(broker.backlog(), 1);
-    // A restart changes nothing: the spool remembers.
-    broker.kill_client();
-    broker.start_client();
-    until("it is said", || broker.client.as_ref().unwrap().log().contains("expected ledger"));
-    broker.kill_client();
-    let config = std::fs::read_to_string(broker.path("client.toml")).unwrap();
-    let config = config.replacen("[client]\n", "[client]\nseparate_ledgers = true\n", 1);
-    broker.write("client.toml", &config);
-    broker.start_client();
-    broker.drain();
-    assert!(broker.handled("out.ndjson")["a"].contains(&"held".to_owned()));
-}

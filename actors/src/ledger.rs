@@ -152,7 +152,7 @@ impl Handler<Admit> for Ledger {
         let Admit { session, fence, replaces, client, superseded, reply } = admit;
         let (ledger, door) = (self.id, ctx.address());
         let answer = move |admitted: Result<Admitted, LedgerError>| {
-            if matches!(admitted, Ok(Admitted::Yes)) {
+            if matches!(admitted, Ok(Admitted::Yes(_))) {
                 door.do_send(Live { spool: fence.spool, session, superseded });
             }
             reply.do_send(AdmitAnswer { ledger, admitted });

@@ -1,6 +1,6 @@
 //! The roster: who is connected to a server, for whoever wants to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,14 @@ use crate::clock;
 
 /// Who is connected, for `status`: sessions write, anyone may read.
 #[derive(Debug, Clone, Default)]
-pub struct Roster(Arc<Mutex<BTreeMap<SessionId, SessionFacts>>>);
+pub struct Roster(Arc<Mutex<Sessions>>);
+
+#[derive(Debug, Default)]
+struct Sessions {
+    facts: BTreeMap<SessionId, SessionFacts>,
+    /// The same by client: with thousands of them, nobody looks through all when one comes in.
+    of_client: HashMap<String, BTreeSet<SessionId>>,
+}
 
 /// One connected client.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -44,18 +51,32 @@ impl Roster {
     /// All who are connected.
     #[must_use]
     pub fn read(&self) -> Vec<SessionFacts> {
-        self.sessions().values().cloned().collect()
+        self.sessions().facts.values().cloned().collect()
     }
 
-    pub(crate) fn insert(&self, session: SessionId, facts: SessionFacts) {
-        self.sessions().insert(session, facts);
+    /// Enters a session; gives one of the same client that has another spool, if there is any.
+    pub(crate) fn insert(&self, session: SessionId, facts: SessionFacts) -> Option<SessionFacts> {
+        let sessions = &mut *self.sessions();
+        let same = sessions.of_client.entry(facts.client.clone()).or_default();
+        let mut others = same.iter().filter_map(|other| sessions.facts.get(other));
+        let twin = others.find(|other| other.spool != facts.spool).cloned();
+        same.insert(session);
+        sessions.facts.insert(session, facts);
+        twin
     }
 
     pub(crate) fn remove(&self, session: SessionId) {
-        self.sessions().remove(&session);
+        let sessions = &mut *self.sessions();
+        let Some(facts) = sessions.facts.remove(&session) else { return };
+        if let Some(same) = sessions.of_client.get_mut(&facts.client) {
+            same.remove(&session);
+            if same.is_empty() {
+                sessions.of_client.remove(&facts.client);
+            }
+        }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<SessionId, SessionFacts>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -140,6 +140,7 @@ impl ClientView {
     #[must_use]
     pub fn status(&self) -> ClientStatus {
         let spool = self.spool.status();
+        let identity = spool.identity.unwrap_or(self.identity);
         let mut lanes = self.spool.lane_states();
         let lanes_total = lanes.len();
         lanes.sort_by_key(|lane| std::cmp::Reverse((lane.pending_packets, lane.next)));
@@ -148,9 +149,9 @@ impl ClientView {
         let since = clock::rfc3339(since_ms);
         ClientStatus {
             id: self.id.to_string(),
-            spool: self.identity.spool.to_string(),
-            replaces: self.identity.replaces.map(|spool| spool.to_string()),
-            opened: self.identity.opened,
+            spool: identity.spool.to_string(),
+            replaces: identity.replaces.map(|spool| spool.to_string()),
+            opened: identity.opened,
             connection: ConnectionStatus { state, server, since, last_error },
             pending_packets: spool.pending_packets,
             pending_bytes: spool.pending_bytes,

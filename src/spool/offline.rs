@@ -79,7 +79,8 @@ impl Place {
 
     /// Opens the spool, or makes it.
     pub(super) fn open_or_make(&self, touch: Touch) -> Result<Offline, Failure> {
-        let options = SpoolOptions::new(self.dir.clone(), self.max_bytes, self.lanes_max);
+        let mut options = SpoolOptions::new(self.dir.clone(), self.max_bytes, self.lanes_max);
+        options.client.clone_from(&self.client);
         let disk: Arc<dyn Disk> = match touch {
             Touch::Nothing => Arc::new(Shadow::new(Arc::new(FileDisk))),
             Touch::Files => Arc::new(FileDisk),

@@ -54,7 +54,7 @@ impl ClientPart {
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let (spool, opened) = open(config, Arc::clone(&link))?;
-        let Opened { identity, lanes, notes, damage } = opened;
+        let Opened { identity, made_for, lanes, notes, damage } = opened;
         for note in notes {
             tracing::info!("spool: {note}");
         }
@@ -62,6 +62,11 @@ impl ClientPart {
             tracing::error!("spool: {damage}");
         }
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
+        if let Some(before) = made_for.filter(|before| *before != config.id) {
+            tracing::warn!(client = %config.id, %before, spool = %identity.spool,
+                "the client was renamed: its spool was made under another `client.id`; packets and \
+                 numbers stay, rights at the server go by the new name");
+        }
         let arbiter = Arbiter::new().handle();
         let receipts = Receipts::default();
         let door = Persistence::new(spool.clone(), receipts);
@@ -200,6 +205,7 @@ fn open(
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
     let mut options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
     options.policies = keeping(config);
+    options.client = Some(config.id.clone());
     let commits = CommitMeters::new("spool");
     let on_commit = move |committed: Committed| {
         let Committed { runs, packets, buried, notes, took } = committed;
@@ -248,4 +254,11 @@ fn announce(config: &config::Client, identity: &Identity, pending: u64) {
         data_dir = %config.data_dir.display(), max_bytes = config.spool.max_bytes,
         "client: packets are stored here"
     );
+    if identity.opened == 1 {
+        tracing::info!(
+            spool = %identity.spool, data_dir = %config.data_dir.display(),
+            "client: a new spool was made, because there was none: this is the first start here, or \
+             the directory was removed, and what was in it and not yet sent is gone with it"
+        );
+    }
 }

@@ -74,6 +74,12 @@ impl ServerPart {
         }
         tracing::info!(ledger = %opened.ledger, data_dir = %config.data_dir.display(),
             "server: outcomes are recorded here");
+        if opened.made {
+            tracing::info!(ledger = %opened.ledger, data_dir = %config.data_dir.display(),
+                "server: a new ledger was made, because there was none: this is the first start here, \
+                 or the directory was removed; clients that hold packets for another ledger refuse \
+                 this one");
+        }
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters: Vec<ArbiterHandle> =
             (0..threads.clamp(1, SESSION_THREADS_MAX)).map(|_| Arbiter::new().handle()).collect();

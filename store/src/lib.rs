@@ -35,8 +35,9 @@ pub use error::{AppendError, LedgerError, OpenError, ReadError, RecordError};
 pub use ledger::check::{CheckedFile, LedgerCheck, SetAside};
 pub use ledger::{
     Admitted, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage,
-    DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Ledger, LedgerEvent, LedgerOpened,
-    LedgerOptions, LedgerStatus, ListedLetter, Mark, Record, Tried, Watch, WhenDeadLettersFull,
+    DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Known, Ledger, LedgerEvent,
+    LedgerOpened, LedgerOptions, LedgerStatus, ListedLetter, Mark, Record, Tried, Watch,
+    WhenDeadLettersFull,
 };
 pub use reply::Reply;
 pub use shadow::Shadow;

@@ -12,15 +12,17 @@
 mod common;
 
 use common::{LedgerRig, client, fence, key, mark};
-use paquebot_store::{Admitted, RecordError};
+use paquebot_protocol::SpoolId;
+use paquebot_store::{Admitted, Fence, Known, RecordError};
 
 #[test]
 fn a_later_opening_is_admitted_and_the_same_one_again() {
     let rig = LedgerRig::new();
-    assert_eq!(rig.admit(fence(1, 1, 10)), Ok(Admitted::Yes));
-    assert_eq!(rig.admit(fence(1, 1, 10)), Ok(Admitted::Yes));
-    assert_eq!(rig.admit(fence(1, 3, 30)), Ok(Admitted::Yes));
-    assert_eq!(rig.admit(fence(2, 1, 10)), Ok(Admitted::Yes));
+    let yes = |known| Ok(Admitted::Yes(known));
+    assert_eq!(rig.admit(fence(1, 1, 10)), yes(Known::Not));
+    assert_eq!(rig.admit(fence(1, 1, 10)), yes(Known::Before));
+    assert_eq!(rig.admit(fence(1, 3, 30)), yes(Known::Before));
+    assert_eq!(rig.admit(fence(2, 1, 10)), yes(Known::Not));
 }
 
 #[test]
@@ -31,7 +33,7 @@ fn an_earlier_opening_and_a_twin_must_take_another_id() {
     assert_eq!(rig.admit(fence(1, 3, 31)), Ok(Admitted::Rekey));
     let rig = rig.crash();
     assert_eq!(rig.admit(fence(1, 3, 31)), Ok(Admitted::Rekey));
-    assert_eq!(rig.admit(fence(1, 3, 30)), Ok(Admitted::Yes));
+    assert_eq!(rig.admit(fence(1, 3, 30)), Ok(Admitted::Yes(Known::Before)));
 }
 
 #[test]
@@ -62,8 +64,29 @@ fn a_rekeyed_spool_begins_anew() {
     rig.admit(old).unwrap();
     rig.record(vec![mark(old, 1, 0, 50)], vec![]).unwrap();
     let replaces = Some(old.spool);
-    let admitted = common::ask(|reply| rig.ledger.admit(new, replaces, client("till-17"), reply));
-    assert_eq!(admitted, Ok(Admitted::Yes));
+    let admitted = rig.admit_as("till-17", new, replaces);
+    assert_eq!(admitted, Ok(Admitted::Yes(Known::InPlaceOf(old.spool))));
+    // It goes on naming the one that it replaces.
+    let again = rig.admit_as("till-17", Fence { opened: 2, ..new }, replaces);
+    assert_eq!(again, Ok(Admitted::Yes(Known::Before)));
     let found = rig.cursor(key(new, 1), 41);
     assert_eq!((found.cursor.0, found.chain, found.jumped), (40, None, 40));
+}
+
+#[test]
+fn a_spool_in_place_of_one_that_is_not_on_record_is_new() {
+    let rig = LedgerRig::new();
+    let admitted = rig.admit_as("till-17", fence(2, 1, 10), Some(SpoolId([1; 16])));
+    assert_eq!(admitted, Ok(Admitted::Yes(Known::Not)));
+}
+
+#[test]
+fn a_client_that_comes_under_another_name_is_known_under_the_former_once() {
+    let rig = LedgerRig::new();
+    let (first, second, third) = (fence(1, 1, 10), fence(1, 2, 20), fence(1, 3, 30));
+    rig.admit_as("till-17", first, None).unwrap();
+    let renamed = rig.admit_as("till-18", second, None);
+    assert_eq!(renamed, Ok(Admitted::Yes(Known::As(client("till-17")))));
+    assert_eq!(rig.admit_as("till-18", second, None), Ok(Admitted::Yes(Known::Before)));
+    assert_eq!(rig.admit_as("till-18", third, None), Ok(Admitted::Yes(Known::Before)));
 }

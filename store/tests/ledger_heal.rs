@@ -238,7 +238,7 @@ fn a_full_disk_refuses_and_is_gone_when_there_is_room_again() {
     assert!(rig.ledger.status().disk_full);
     // What is only read is answered.
     assert_eq!(rig.cursor(key(fence, 1), 1).cursor, Number(5));
-    assert_eq!(rig.admit(fence), Ok(Admitted::Yes));
+    assert!(matches!(rig.admit(fence), Ok(Admitted::Yes(_))));
     rig.disk.set_full(false);
     // Nobody asks for anything.
     until("it works again", || !rig.ledger.status().disk_full);
@@ -263,7 +263,7 @@ fn whatever_room_a_disk_has_nothing_is_lost_when_it_fills_up() {
         let capacity = empty + (most + 8_000_000 - empty) * step / steps;
         rig.disk.set_capacity(Some(capacity));
         let (fence, mut recorded) = (fence(7, 1, 1), 0);
-        let admitted = rig.admit(fence) == Ok(Admitted::Yes);
+        let admitted = matches!(rig.admit(fence), Ok(Admitted::Yes(_)));
         for _ in 0..200 {
             let (from, through) = (recorded, recorded + 2);
             let mut dead = letter(fence, 1, through);

@@ -215,6 +215,67 @@ impl Broker {
         self.server.take().expect("a running server").kill();
     }
 
+    /// SIGTERM to the client, which ends well.
+    pub fn stop_client(&mut self) {
+        assert_eq!(self.client.take().expect("a running client").stop(), 0);
+    }
+
+    /// SIGTERM to the server, which ends well.
+    pub fn stop_server(&mut self) {
+        assert_eq!(self.server.take().expect("a running server").stop(), 0);
+    }
+
+    /// Another machine with the same client id: with a directory of its own, for the same server.
+    pub fn twin(&self) -> Self {
+        let twin = Self::new("");
+        let (own, port) = (twin.server_port, self.server_port);
+        twin.edit("client.toml", &format!("127.0.0.1:{own}"), &format!("127.0.0.1:{port}"));
+        Self { server_port: port, ..twin }
+    }
+
+    /// Changes a part of a file that must be there.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path(file)).unwrap();
+        assert!(text.contains(from), "{file}: no {from} in {text}");
+        self.write(file, &text.replacen(from, to, 1));
+    }
+
+    /// Copies a directory of the broker to another place in it.
+    pub fn back_up(&self, dir: &str, to: &str) {
+        copy(&self.path(dir), &self.path(to));
+    }
+
+    /// Puts a backup in the place of a directory.
+    pub fn restore(&self, dir: &str, from: &str) {
+        fs::remove_dir_all(self.path(dir)).unwrap();
+        copy(&self.path(from), &self.path(dir));
+    }
+
+    /// What the client has logged, over all its starts.
+    pub fn client_log(&self) -> String {
+        fs::read_to_string(self.path("client.log")).unwrap_or_default()
+    }
+
+    /// What the server has logged, over all its starts.
+    pub fn server_log(&self) -> String {
+        fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// Waits until the client has logged this.
+    pub fn client_says(&self, what: &str) {
+        until(&format!("the client says: {what}"), || self.client_log().contains(what));
+    }
+
+    /// Waits until the server has logged this.
+    pub fn server_says(&self, what: &str) {
+        until(&format!("the server says: {what}"), || self.server_log().contains(what));
+    }
+
+    /// The client's spool id.
+    pub fn spool(&self) -> String {
+        self.client_status()["spool"].as_str().unwrap().to_owned()
+    }
+
     /// A kept-alive connection to the client's http source.
     pub fn connect(&self) -> Connection {
         Connection::open(self.source_port)

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use actix::{AsyncContext, Context, Handler, Message};
-use paquebot_protocol::frame::{OpenLane, RefusedCode, SkipReason};
+use paquebot_protocol::frame::{LaneOpened, OpenLane, RefusedCode, SkipReason};
 use paquebot_protocol::outbox::Order;
 use paquebot_protocol::{Control, Frame, Lane, Millis, Number};
 use paquebot_store::{StoredRun, Tombstone};
@@ -34,6 +34,7 @@ impl Connection {
         match control {
             Control::Welcome(welcome) => self.welcome(&welcome)?,
             Control::LaneOpened(answers) => {
+                self.tell_of_elsewhere(&answers);
                 for answer in answers {
                     self.note_dead(answer.lane, &answer.dead);
                     self.outbox.lane_opened(&answer).map_err(|violation| violation.to_string())?;
@@ -175,6 +176,20 @@ impl Connection {
              the spool takes a new name; packets may be handled twice, none is lost");
         self.lose(why, None, ctx);
         self.ports.rekey.do_send(Rekey { reply: ctx.address().recipient() });
+    }
+
+    /// Says which lanes the ledger takes up in the middle, because it has no record of what it once
+    /// acknowledged (R8).
+    fn tell_of_elsewhere(&self, answers: &[LaneOpened]) {
+        let beyond = |answer: &&LaneOpened| answer.chain.is_none() && answer.cursor > Number::NONE;
+        let mut lanes = answers.iter().filter(beyond);
+        if let Some(answer) = lanes.next() {
+            tracing::warn!(lanes = 1 + lanes.count(), target = self.target_of(answer.lane),
+                through = %answer.cursor,
+                "the ledger has no record of what was acknowledged in this lane (was it restored or \
+                 lost, or has this spool a new name?): it counts as handled elsewhere, and the lane \
+                 goes on after it");
+        }
     }
 
     fn note_dead(&mut self, lane: Lane, numbers: &[Number]) {

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod dispatch;
+mod who;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -282,10 +283,12 @@ impl Handler<AdmitAnswer> for Session {
     fn handle(&mut self, answer: AdmitAnswer, ctx: &mut Self::Context) {
         let Some(hello) = self.client.as_ref().filter(|_| !self.closing) else { return };
         match answer.admitted {
-            Ok(Admitted::Yes) => {
-                tracing::info!(client = %hello.client, peer = %self.peer, spool = %hello.spool,
-                    opened = hello.opened, program = hello.program, "connected");
-                self.board.insert(self.id, SessionFacts::new(hello, self.peer));
+            Ok(Admitted::Yes(known)) => {
+                who::tell(hello, self.peer, &known);
+                if let Some(twin) = self.board.insert(self.id, SessionFacts::new(hello, self.peer))
+                {
+                    who::tell_of_twin(hello, self.peer, &twin);
+                }
                 self.answers.push(Control::Welcome(Welcome {
                     version: VERSION.min(hello.version),
                     ledger: answer.ledger,

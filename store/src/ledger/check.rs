@@ -25,6 +25,8 @@ pub struct LedgerCheck {
     pub ledger: Option<LedgerId>,
     /// How many lanes it knows.
     pub lanes: u64,
+    /// How many numbers its cursors jumped over, because they had their outcome elsewhere (R8).
+    pub elsewhere: u64,
     /// How many dead letters there are.
     pub dead_letters: u64,
     /// The files that were read.
@@ -152,9 +154,9 @@ fn look(dir: &Path, disk: &dyn Disk) -> Result<(LedgerCheck, u64), OpenError> {
     let mut check = LedgerCheck::default();
     let path = dir.join(NAME);
     let damage = match read(disk, &path) {
-        Ok((ledger, format, lanes)) => {
+        Ok((ledger, format, (lanes, elsewhere))) => {
             open::check_format(&path, format)?;
-            (check.ledger, check.lanes) = (Some(ledger), lanes);
+            (check.ledger, check.lanes, check.elsewhere) = (Some(ledger), lanes, elsewhere);
             None
         }
         Err(fault) => Some(fault.to_string()),
@@ -181,7 +183,7 @@ fn look(dir: &Path, disk: &dyn Disk) -> Result<(LedgerCheck, u64), OpenError> {
     Ok((check, last_position))
 }
 
-fn read(disk: &dyn Disk, path: &Path) -> Result<(LedgerId, u64, u64), Fault> {
+fn read(disk: &dyn Disk, path: &Path) -> Result<(LedgerId, u64, (u64, u64)), Fault> {
     let db = database::look(disk, path, CACHE_BYTES)?;
     let snapshot = db.begin_read()?;
     let found = tables::read(&snapshot)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use paquebot_protocol::{Chain, Lane, LedgerId, Number, SpoolId};
+use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Number, SpoolId};
 
 use super::letters::{DeadLetter, DeadLettersOf};
 use crate::error::RecordError;
@@ -22,12 +22,25 @@ pub struct Fence {
 }
 
 /// Whether an opening may go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admitted {
     /// It may: it is the latest on record.
-    Yes,
+    Yes(Known),
     /// It may not under this id: a later opening is on record, or another with the same number.
     Rekey,
+}
+
+/// What was on record of a spool before it was admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// The spool, as this client's.
+    Before,
+    /// The spool, as that of a client with this name.
+    As(ClientId),
+    /// The spool whose place it takes, because it is a copy or was restored (R7).
+    InPlaceOf(SpoolId),
+    /// Nothing.
+    Not,
 }
 
 /// Where a lane stands.
@@ -126,6 +139,8 @@ pub struct FileState {
 pub struct LedgerOpened {
     /// Who it is.
     pub ledger: LedgerId,
+    /// Whether it was made by this opening, because there was none.
+    pub made: bool,
     /// What each handler has done, since the ledger was made.
     pub totals: Vec<(String, HandlerTotals)>,
     /// What recovery did, in sentences for the log.

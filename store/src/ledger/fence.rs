@@ -4,7 +4,7 @@
 use paquebot_protocol::{ClientId, SpoolId};
 use redb::ReadableTable;
 
-use super::facts::{Admitted, Fence};
+use super::facts::{Admitted, Fence, Known};
 use super::sheet::Sheet;
 use crate::error::LedgerError;
 use crate::fault::Fault;
@@ -19,15 +19,20 @@ impl Sheet<'_> {
         client: ClientId,
     ) -> Result<Result<Admitted, LedgerError>, Fault> {
         let Fence { spool, opened, nonce } = fence;
-        if let Some(known) = self.spool(spool)? {
-            if (known.opened, known.nonce) == (opened, nonce) {
-                // The same opening has connected again.
-                return Ok(Ok(Admitted::Yes));
+        let known = match (self.spool(spool)?, replaces) {
+            (Some(on_record), _) => {
+                if (on_record.opened, on_record.nonce) == (opened, nonce) {
+                    // The same opening has connected again.
+                    return Ok(Ok(Admitted::Yes(Known::Before)));
+                }
+                if on_record.opened >= opened {
+                    return Ok(Ok(Admitted::Rekey));
+                }
+                if on_record.client == client { Known::Before } else { Known::As(on_record.client) }
             }
-            if known.opened >= opened {
-                return Ok(Ok(Admitted::Rekey));
-            }
-        }
+            (None, Some(before)) if self.spool(before)?.is_some() => Known::InPlaceOf(before),
+            (None, _) => Known::Not,
+        };
         if !self.has_room {
             return Ok(Err(LedgerError::DiskFull));
         }
@@ -35,7 +40,7 @@ impl Sheet<'_> {
         let key = number_of(spool);
         self.spools.insert(key, row.as_slice())?;
         self.wrote = true;
-        Ok(Ok(Admitted::Yes))
+        Ok(Ok(Admitted::Yes(known)))
     }
 
     /// A spool as it is on record.

@@ -45,7 +45,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
 pub use facts::{
-    Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, LedgerEvent, LedgerOpened,
+    Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, Known, LedgerEvent, LedgerOpened,
     LedgerStatus, Mark, Record, Tried, Watch,
 };
 pub use letters::{

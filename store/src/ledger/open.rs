@@ -50,7 +50,8 @@ pub(super) fn open(
         notes.push(format!("{OLD_DEAD_LETTERS} is left as it is: this version does not read it"));
     }
     let mut room = Room::new(Arc::clone(&disk), dir);
-    let (db, outline) = if there(NAME) {
+    let made = !there(NAME);
+    let (db, outline) = if !made {
         open_file(&*disk, &path, &mut room).map_err(damaged(&path))?
     } else if disk.list(&DeadLetters::dir(dir)).is_ok() {
         return Err(damaged(&path)(Fault::damaged("it beside its dead letters", "no such file")));
@@ -93,7 +94,7 @@ pub(super) fn open(
     writer.look_for_room();
     writer.publish_status();
     let (ledger, totals) = (found.ledger, found.totals);
-    Ok((writer, LedgerOpened { ledger, totals, notes }))
+    Ok((writer, LedgerOpened { ledger, made, totals, notes }))
 }
 
 /// Opens the file, if need be in the room that is kept for healing.

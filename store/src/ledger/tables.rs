@@ -109,8 +109,9 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
     Ok(found)
 }
 
-/// Reads every row, to find those that cannot be read; gives how many cursors there are.
-pub(super) fn verify(snapshot: &ReadTransaction) -> Result<u64, Fault> {
+/// Reads every row, to find those that cannot be read; gives how many cursors there are, and how many
+/// numbers they jumped over.
+pub(super) fn verify(snapshot: &ReadTransaction) -> Result<(u64, u64), Fault> {
     read(snapshot)?;
     each(snapshot, schema::SPOOLS, |_, row| {
         schema::decode::<SpoolOnRecord>("a spool's row", row).map(drop)
@@ -118,12 +119,13 @@ pub(super) fn verify(snapshot: &ReadTransaction) -> Result<u64, Fault> {
     each(snapshot, schema::FILES, |_, row| {
         schema::decode::<FileRow>("a file's row", row).map(drop)
     })?;
-    let mut cursors = 0;
-    each(snapshot, schema::CURSORS, |_, _| {
+    let (mut cursors, mut elsewhere) = (0, 0_u64);
+    each(snapshot, schema::CURSORS, |_, (_, _, jumped, _)| {
         cursors += 1;
+        elsewhere = elsewhere.saturating_add(jumped);
         Ok(())
     })?;
-    Ok(cursors)
+    Ok((cursors, elsewhere))
 }
 
 fn each<K: Key + 'static, V: Value + 'static>(

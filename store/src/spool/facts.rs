@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::{Chain, Lane, LedgerId, Millis, Number, Run, SpoolId, TargetId};
+use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Millis, Number, Run, SpoolId, TargetId};
 
 /// Who a spool is, in this opening (R7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Identity {
 pub struct Opened {
     /// Who it is.
     pub identity: Identity,
+    /// The client that it was made for, if it says so.
+    pub made_for: Option<ClientId>,
     /// Its lanes, in order.
     pub lanes: Vec<LaneState>,
     /// What recovery did after a crash, in sentences for the log.
@@ -192,6 +194,8 @@ pub struct StoredRun {
 /// How a spool is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SpoolStatus {
+    /// Who it is: since it was opened, it may have taken a new id (R7).
+    pub identity: Option<Identity>,
     /// The bytes of its files.
     pub file_bytes: u64,
     /// How many they may be.

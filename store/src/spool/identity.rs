@@ -42,6 +42,7 @@ impl Writer {
             Ok(()) => {
                 // Another ledger, or the same under another name, counts anew.
                 self.lanes.iter_mut().for_each(|(_, entry)| entry.skipped = 0);
+                self.publish_status();
                 promise.keep(Ok(identity));
             }
             Err(fault) => {

@@ -11,6 +11,7 @@
 //! <dir>/spool/00000007.seg     sealed
 //! <dir>/spool/00000008.seg     the active one: the highest number
 //! <dir>/spool/newest           names the newest one, so that its loss is seen (R7)
+//! <dir>/spool/client           names the client that it was made for
 //! <dir>/quarantine/            damaged bytes (R10)
 //! ```
 //!
@@ -32,6 +33,7 @@ mod fail;
 mod full;
 mod identity;
 mod lanes;
+mod made_for;
 mod mark;
 mod newest;
 mod open;
@@ -56,7 +58,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SendError, Sender, SyncSender};
 use std::time::Duration;
 
-use paquebot_protocol::{Batch, Held, Lane, LedgerId, Millis, Number, TargetId};
+use paquebot_protocol::{Batch, ClientId, Held, Lane, LedgerId, Millis, Number, TargetId};
 
 pub use age::Reading;
 pub use full::{LanePolicy, Policies, WhenFull};
@@ -103,6 +105,8 @@ pub struct SpoolOptions {
     pub clock: SystemClock,
     /// How packets to a target are kept.
     pub policies: Policies,
+    /// Whom a spool is made for that does not say so yet.
+    pub client: Option<ClientId>,
 }
 
 /// Asks the system for the time: a test puts its own in place.
@@ -132,6 +136,7 @@ impl SpoolOptions {
             tidy_every: Duration::from_millis(500),
             clock: SystemClock(Arc::new(clock::reading)),
             policies: Policies::default(),
+            client: None,
         }
     }
 }

@@ -20,6 +20,7 @@ use super::condemn::Condemned;
 use super::facts::{Identity, Opened};
 use super::full::Parked;
 use super::lanes::Lanes;
+use super::made_for;
 use super::newest::{self, Newest};
 use super::quarantine;
 use super::read::{Ask, Reader};
@@ -75,8 +76,9 @@ pub(super) fn open(
     let distrusted = files.numbers.last().is_some_and(|number| files.failed.contains(number));
     let touch = if distrusted { Touch::Memory } else { Touch::File };
     let found = find(&*disk, &paths, &mut files, touch, &options.clock)?;
-    let Found { active, row, lanes, shared, condemned, missing, notes, mut damage } = found;
+    let Found { active, row, lanes, shared, condemned, missing, mut notes, mut damage } = found;
     let SpoolRow { spool, replaces, opened, nonce, next_lane, ledger, .. } = row;
+    let made_for = made_for::find(&*disk, &paths, options.client.as_ref(), &mut notes);
     let identity = Identity { spool, replaces, opened, nonce, ledger };
     shared.files().active = Some(Arc::clone(&active.db));
     let shared = Arc::new(shared);
@@ -136,7 +138,7 @@ pub(super) fn open(
     writer.publish_status();
     let lanes = writer.shared.lanes().values().map(|known| known.state.clone()).collect();
     damage.extend(adopted(&*writer.disk, &writer.paths));
-    Ok((writer, Opened { identity, lanes, notes, damage }))
+    Ok((writer, Opened { identity, made_for, lanes, notes, damage }))
 }
 
 impl Writer {

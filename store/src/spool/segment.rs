@@ -72,6 +72,11 @@ impl Paths {
         self.segments().join("newest")
     }
 
+    /// Names the client that the spool was made for.
+    pub(super) fn client(&self) -> PathBuf {
+        self.segments().join("client")
+    }
+
     /// The number of the segment that a file's name says, if it says one.
     pub(super) fn number(name: &str) -> Option<u64> {
         name.strip_suffix(".seg")?.parse().ok()

@@ -284,6 +284,7 @@ impl Writer {
         // Locked before the files are looked at, as the reader does when it has closed one.
         let mut status = self.shared.status();
         let sealed = self.shared.files().catalog.len();
+        status.identity = Some(self.identity);
         status.file_bytes = self.file_bytes();
         status.max_bytes = self.options.max_bytes;
         status.segments = sealed + usize::from(self.failed.is_none());

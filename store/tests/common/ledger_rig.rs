@@ -68,7 +68,16 @@ impl LedgerRig {
     }
 
     pub fn admit(&self, fence: Fence) -> Result<Admitted, LedgerError> {
-        ask(|reply| self.ledger.admit(fence, None, client("till-17"), reply))
+        self.admit_as("till-17", fence, None)
+    }
+
+    pub fn admit_as(
+        &self,
+        name: &str,
+        fence: Fence,
+        replaces: Option<SpoolId>,
+    ) -> Result<Admitted, LedgerError> {
+        ask(|reply| self.ledger.admit(fence, replaces, client(name), reply))
     }
 
     pub fn cursor(&self, key: LaneKey, first: u64) -> CursorAt {
