@@ -109,6 +109,36 @@ fn a_killed_server_repeats_little_loses_nothing_and_counts_on() {
 }
 
 #[test]
+fn a_long_round_is_recorded_and_acknowledged_while_it_goes_on() {
+    const COUNT: u64 = 200;
+    let destination = Destination::start();
+    destination.answer(|parcel| match parcel.data.as_str() {
+        "150" => Answer::Never,
+        _ => Answer::After(Duration::from_millis(10), 200),
+    });
+    // One round has all of them, and does not end: nobody gives up waiting.
+    let mut broker = broker(destination.port, "timeout = \"5 min\"");
+    broker.start_client();
+    store(&broker, "a", 200);
+    broker.start_server();
+    until("a part of it is acknowledged", || broker.backlog() < COUNT);
+    until("it hangs", || destination.parcels().iter().any(|parcel| parcel.data == "150"));
+    broker.kill_server();
+    let held = broker.backlog();
+    assert!((51..COUNT).contains(&held), "{held}");
+    destination.answer(|_| Answer::Status(200));
+    broker.start_server();
+    broker.drain();
+    // What was acknowledged did not come again.
+    let data = &destination.accepted()["a"];
+    for number in 1..=COUNT {
+        let times = data.iter().filter(|data| **data == number.to_string()).count();
+        let fits = if number <= COUNT - held { times == 1 } else { (1..=2).contains(&times) };
+        assert!(fits, "{number} came {times} times, {held} were held");
+    }
+}
+
+#[test]
 fn a_packet_that_is_given_up_tells_its_attempts_and_its_first_one_across_restarts() {
     let destination = Destination::start();
     destination.answer(|parcel| match parcel.data.as_str() {

@@ -5,10 +5,12 @@
 
 mod common;
 
+use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use common::{Cut, House, Unsynced, copy};
+use paquebot_actors::clock;
 use paquebot_actors::handler::{OutputDisk, Rotation};
 
 const LANES: u64 = 3;
@@ -165,6 +167,58 @@ fn a_compressed_file_beside_its_plain_one_is_not_trusted_but_made_again() {
     assert_eq!(house.count("Z.gz"), plain.len(), "{:?}", house.disk.files().keys());
     assert_eq!(house.count(".ndjson.2"), plain.len(), "{:?}", house.disk.files().keys());
     assert_once(&house, "with bad .gz");
+}
+
+/// A large file is being compressed when the handler stops: what is there of it does not pass for whole.
+#[test]
+fn a_handler_that_stops_while_it_compresses_leaves_the_file_as_it_was_and_finishes_it_later() {
+    let mut house = house();
+    house.disk.cut_at(Cut::Never);
+    // Noise, which takes long to compress.
+    let mut noise = 1_u64;
+    let whole: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        noise.to_be_bytes()[0]
+    })
+    .take(8 << 20)
+    .collect();
+    let plain = format!("{}.{}", common::OUT, clock::file_stamp(1_700_000_000_000));
+    let compressed = format!("{plain}.gz");
+    let file = house.disk.create(Path::new(&plain)).unwrap();
+    file.write_at(&whole, 0).unwrap();
+    file.sync().unwrap();
+    drop(file);
+    let mut stopped_in_between = false;
+    for _ in 0..100 {
+        assert!(house.run(3));
+        let files = house.disk.files();
+        assert!(files.get(Path::new(&plain)) == Some(&whole), "{:?}", files.keys());
+        assert!(!files.contains_key(Path::new(&compressed)), "it cannot be done yet");
+        stopped_in_between = files.contains_key(Path::new(&format!("{compressed}.tmp")));
+        if stopped_in_between {
+            break;
+        }
+    }
+    assert!(stopped_in_between, "it always stopped before it began: that proves nothing");
+    actix_rt::System::new().block_on(async {
+        let (store, alive) = house.start();
+        let alive = alive.unwrap();
+        for _ in 0..60_000 {
+            if !house.disk.files().contains_key(Path::new(&plain)) {
+                break;
+            }
+            actix_rt::time::sleep(Duration::from_millis(1)).await;
+        }
+        house.stop(alive).await;
+        store.close().unwrap();
+    });
+    let files = house.disk.files();
+    assert!(!files.contains_key(Path::new(&plain)), "{:?}", files.keys());
+    let mut text = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&files[Path::new(&compressed)][..]);
+    decoder.read_to_end(&mut text).unwrap();
+    assert!(text == whole, "{} bytes of {}", text.len(), whole.len());
+    assert!(!files.contains_key(Path::new(&format!("{compressed}.tmp"))), "{:?}", files.keys());
 }
 
 fn is_plain(path: &Path) -> bool {
