@@ -47,8 +47,24 @@ fn without_a_connection_a_lane_waits_for_the_next_one() {
     assert_eq!(sender.outbox.poll_retire(), None);
     sender.outbox.connected(1_000);
     assert_eq!(sender.outbox.poll_retire(), Some(LANE));
+}
+
+#[test]
+fn what_was_not_heard_is_said_again_on_the_next_connection_and_what_was_heard_is_over() {
+    let mut sender = acked();
+    sender.outbox.dropped(LANE, Number(10));
+    sender.outbox.retire(LANE);
+    assert!(!sender.outbox.retire_heard(LANE), "nothing was said yet");
+    assert_eq!(sender.outbox.poll_retire(), Some(LANE));
     sender.outbox.disconnected();
+    assert!(!sender.outbox.retire_heard(LANE), "an answer does not outlive its connection");
+    sender.outbox.connected(1_000);
+    assert_eq!(sender.outbox.poll_retire(), Some(LANE));
+    assert!(sender.outbox.retire_heard(LANE));
     assert_eq!(sender.outbox.acked_through(LANE), None, "it is forgotten");
+    sender.outbox.disconnected();
+    sender.outbox.connected(1_000);
+    assert_eq!(sender.outbox.poll_retire(), None);
 }
 
 // The ledger would find the lane unknown when it comes to the question that is on its way.

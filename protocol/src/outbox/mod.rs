@@ -35,6 +35,8 @@ pub struct Outbox {
     resume: BTreeSet<(Millis, Lane)>,
     drops: VecDeque<(Lane, Number, u64)>,
     proofs: VecDeque<(Lane, Option<Chain>)>,
+    /// Lanes that end, and `retire` is still to be said.
+    ending: BTreeSet<Lane>,
 }
 
 impl Outbox {
@@ -66,8 +68,12 @@ impl Outbox {
         self.ready.clear();
         self.resume.clear();
         self.proofs.clear();
-        self.lanes.retain(|_, sending| sending.retiring != Retiring::Said);
-        for sending in self.lanes.values_mut() {
+        for (lane, sending) in &mut self.lanes {
+            if sending.retiring == Retiring::Said {
+                // Whether it was heard is not known: it is said again.
+                sending.retiring = Retiring::Wanted;
+                self.ending.insert(*lane);
+            }
             sending.phase = Phase::Closed;
             sending.was_paused = false;
             sending.queued = false;
@@ -207,23 +213,38 @@ impl Outbox {
             && sending.retiring == Retiring::No
         {
             sending.retiring = Retiring::Wanted;
+            self.ending.insert(lane);
         }
     }
 
-    /// The next lane to say `retire` for; said, the store may forget the lane. One that is lost on its
-    /// way costs the ledger a row.
+    /// The next lane to say `retire` for, which is said once on a connection, and again on the next
+    /// until [`Outbox::retire_heard`].
     pub fn poll_retire(&mut self) -> Option<Lane> {
+        if !self.connected {
+            return None;
+        }
         // An answer that is still to come would find the lane unknown to the ledger.
         let asking = |phase| matches!(phase, Phase::Opening | Phase::Proving { .. });
-        let ends = |sending: &Sending| {
-            sending.retiring == Retiring::Wanted
-                && sending.dropped_through == sending.stored_through
-                && !asking(sending.phase)
+        let ends = |lane: &&Lane| {
+            self.lanes.get(lane).is_some_and(|sending| {
+                sending.dropped_through == sending.stored_through && !asking(sending.phase)
+            })
         };
-        let mut ending = self.lanes.iter_mut().filter(|(_, sending)| ends(sending));
-        let (lane, sending) = ending.next().filter(|_| self.connected)?;
-        sending.retiring = Retiring::Said;
-        Some(*lane)
+        let lane = self.ending.iter().find(ends).copied()?;
+        self.ending.remove(&lane);
+        self.lanes.get_mut(&lane)?.retiring = Retiring::Said;
+        Some(lane)
+    }
+
+    /// The server has answered something that was sent on this connection after `retire`, so it has
+    /// heard that: the lane is over, and the store may forget it. Says whether it was said.
+    pub fn retire_heard(&mut self, lane: Lane) -> bool {
+        let said = |sending: &Sending| sending.retiring == Retiring::Said;
+        let over = self.lanes.get(&lane).is_some_and(said);
+        if over {
+            self.lanes.remove(&lane);
+        }
+        over
     }
 
     /// The next thing to do, if any.

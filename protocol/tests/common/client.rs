@@ -13,6 +13,9 @@ use super::spool::{Item, Spool};
 /// How many runs are at hand after one read.
 const RUNS_PER_READ: usize = 2;
 
+/// The ping that follows `retire`: its answer says that the server has heard.
+const RETIRED: u64 = 3;
+
 /// Something that went out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Sent {
@@ -66,6 +69,8 @@ pub(crate) struct Client {
     ackable: BTreeMap<Lane, Number>,
     /// The packets that the server called dead and no drop has passed.
     dead: BTreeMap<Lane, BTreeSet<Number>>,
+    /// Lanes that `retire` was said for, and no answer has come.
+    retiring: Vec<Lane>,
 }
 
 impl Client {
@@ -90,6 +95,7 @@ impl Client {
             in_flight: BTreeMap::new(),
             ackable: BTreeMap::new(),
             dead: BTreeMap::new(),
+            retiring: Vec::new(),
         }
     }
 
@@ -113,6 +119,7 @@ impl Client {
         self.shelf.clear();
         self.in_flight.clear();
         self.ackable.clear();
+        self.retiring.clear();
     }
 
     /// A server, or a mix-up of connections, acknowledges what was never sent on this one.
@@ -149,6 +156,13 @@ impl Client {
             Control::RefuseRun(RefuseRun { lane, generation, .. }) => {
                 self.pause(lane, generation, now.after(self.options.refused_run_pause));
             }
+            Control::Pong(RETIRED) => {
+                for lane in std::mem::take(&mut self.retiring) {
+                    assert!(self.outbox.retire_heard(lane), "lane {lane} was not retired");
+                    self.spool.forget(lane);
+                }
+            }
+            Control::Pong(_) => {}
             other => panic!("expected what a server says, found {other:?}"),
         }
     }
@@ -201,9 +215,12 @@ impl Client {
             if !opening.is_empty() {
                 wire.push_back(Frame::Control(Control::OpenLane(opening)));
             }
-            while let Some(lane) = self.outbox.poll_retire() {
-                wire.push_back(Frame::Control(Control::Retire(lane)));
-                self.spool.forget(lane);
+            if self.retiring.is_empty() {
+                self.retiring.extend(std::iter::from_fn(|| self.outbox.poll_retire()));
+                let retire = |lane: &Lane| Frame::Control(Control::Retire(*lane));
+                wire.extend(self.retiring.iter().map(retire));
+                let some = !self.retiring.is_empty();
+                wire.extend(some.then_some(Frame::Control(Control::Ping(RETIRED))));
             }
         }
         drops

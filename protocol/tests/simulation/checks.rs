@@ -16,6 +16,10 @@ impl World {
                 assert!(stored.acked_through <= acked, "lane {lane}: dropped before it was acked");
                 assert!(acked <= stored.stored_through, "lane {lane}: acked what does not exist");
                 let row = self.server.ledger.row(LaneKey { spool: spool.id, lane: *lane });
+                if stored.retiring && row.is_none() {
+                    // The ledger has heard of its end, and the client does not know that yet.
+                    continue;
+                }
                 let theirs = row.copied().unwrap_or_default();
                 let ours = stored.totals;
                 let known = machine.counts_differ
@@ -52,6 +56,9 @@ impl World {
             let spool = &machine.client.spool;
             for (lane, stored) in &spool.lanes {
                 let row = self.server.ledger.row(LaneKey { spool: spool.id, lane: *lane });
+                if stored.retiring && row.is_none() {
+                    continue;
+                }
                 let theirs = row.copied().unwrap_or_default();
                 let ours = stored.totals;
                 let gone: u64 = ours.gone.iter().sum();

@@ -126,7 +126,6 @@ impl World {
                     let pong = Frame::Control(Control::Pong(number));
                     self.link(id).into_iter().for_each(|link| link.send_up([pong.clone()]));
                 }
-                Control::Pong(_) => {}
                 other => self.machines[at].client.hear(other, now),
             }
         }
