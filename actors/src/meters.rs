@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge};
 use metrics::{Unit, describe_histogram, histogram};
 use paquebot_protocol::TargetId;
-use paquebot_store::{LaneState, SpoolStatus};
+use paquebot_store::{LaneState, RetiredTotals, SpoolStatus};
 
 /// Targets beyond the limit are counted under this name.
 const OTHER: &str = "_other";
@@ -42,7 +42,12 @@ pub struct ClientMeters {
     targets_max: usize,
     lanes: Arc<Mutex<HashMap<TargetId, TargetMeters>>>,
     other: TargetMeters,
+    /// What became of packets whose lanes are gone.
+    retired: Arc<Mutex<ByLabel>>,
 }
+
+/// Sums under the labels that show them.
+type ByLabel = HashMap<String, (TargetMeters, Sums)>;
 
 #[derive(Debug, Clone)]
 struct TargetMeters {
@@ -82,7 +87,8 @@ impl ClientMeters {
     /// Meters that show at most `targets_max` targets by name.
     #[must_use]
     pub fn new(targets_max: usize) -> Self {
-        Self { targets_max, lanes: Arc::default(), other: TargetMeters::new(OTHER) }
+        let (lanes, other) = (Arc::default(), TargetMeters::new(OTHER));
+        Self { targets_max, lanes, other, retired: Arc::default() }
     }
 
     /// Packets went out, for the first time or again.
@@ -97,12 +103,32 @@ impl ClientMeters {
         self.of(target).rejected.increment(packets);
     }
 
+    /// Lanes were gone before this process began: of which targets nobody knows any more.
+    pub fn carry(&self, gone: &RetiredTotals) {
+        if gone.lanes > 0 {
+            self.retire(&self.other, |sums| sums.add_gone(gone));
+        }
+    }
+
+    /// A lane is gone, and what it counted stays.
+    pub fn retired(&self, lane: &LaneState) {
+        self.retire(&self.of(&lane.target), |sums| sums.add(lane));
+    }
+
+    fn retire(&self, meters: &TargetMeters, add: impl FnOnce(&mut Sums)) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || (meters.clone(), Sums::default());
+        add(&mut retired.entry(meters.label.clone()).or_insert_with(fresh).1);
+    }
+
     /// Brings what the spool knows up to date; for each scrape.
-    pub fn sample(&self, status: &SpoolStatus, lanes: &[LaneState]) {
+    pub fn sample(&self, status: &SpoolStatus, lanes: impl FnOnce() -> Vec<LaneState>) {
         gauge!("paquebot_client_spool_file_bytes").set(status.file_bytes as f64);
         gauge!("paquebot_client_spool_max_bytes").set(status.max_bytes as f64);
-        let mut sums: HashMap<String, (TargetMeters, Sums)> = HashMap::new();
-        for lane in lanes {
+        // Before the lanes are looked at: one that goes meanwhile counts a moment later, and not twice,
+        // which a counter could not take back.
+        let mut sums = self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for lane in &lanes() {
             let meters = self.of(&lane.target);
             let fresh = || (meters.clone(), Sums::default());
             sums.entry(meters.label.clone()).or_insert_with(fresh).1.add(lane);
@@ -133,7 +159,7 @@ impl ClientMeters {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Sums {
     accepted: u64,
     handled: u64,
@@ -158,6 +184,17 @@ impl Sums {
         self.expired += totals.expired;
         self.backlog_packets += lane.pending_packets;
         self.backlog_bytes += lane.pending_bytes;
+    }
+
+    fn add_gone(&mut self, gone: &RetiredTotals) {
+        let totals = &gone.totals;
+        self.accepted += gone.accepted;
+        self.handled += gone.handled();
+        self.dead_lettered += totals.dead_lettered;
+        self.damaged += totals.damaged;
+        self.purged += totals.purged;
+        self.evicted += totals.evicted;
+        self.expired += totals.expired;
     }
 }
 

@@ -99,6 +99,20 @@ impl Handler<DropThrough> for Persistence {
     }
 }
 
+/// The server has heard that these lanes are retired: forget them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Forget(pub Vec<Lane>);
+
+impl Handler<Forget> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, forget: Forget, _: &mut Self::Context) {
+        self.receipts.forget(&forget.0);
+        self.spool.forget(forget.0);
+    }
+}
+
 /// Read from `from` on, about `bytes_max`.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -67,6 +67,17 @@ impl Receipts {
         keep(kept);
     }
 
+    /// Everything in these lanes has its outcome, and nothing more comes.
+    pub fn forget(&self, gone: &[Lane]) {
+        let mut lanes = self.lanes();
+        for lane in gone {
+            // Whoever still waited would never hear: that cannot be, and costs a row if it is.
+            if lanes.get(lane).is_some_and(|waiting| waiting.promises.is_empty()) {
+                lanes.remove(lane);
+            }
+        }
+    }
+
     fn lanes(&self) -> MutexGuard<'_, HashMap<Lane, Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -54,16 +54,20 @@ impl Seat {
         self.duplicates.increment(packets);
     }
 
-    /// The client was refused.
-    pub(crate) fn refused(&self, code: RefusedCode) {
-        let reason = match code {
-            RefusedCode::Version => "version",
-            RefusedCode::Rekey => "rekey",
-            RefusedCode::Busy => "busy",
-            RefusedCode::Stopping => "stopping",
-            RefusedCode::Superseded => "superseded",
-            RefusedCode::Unknown => "unknown",
-        };
+    /// The client was refused, for a reason that may say more than the code.
+    pub(crate) fn refused(&self, reason: &'static str) {
         counter!("paquebot_server_refused_total", "reason" => reason).increment(1);
+    }
+}
+
+/// The code as the metrics spell it.
+pub(crate) const fn reason_of(code: RefusedCode) -> &'static str {
+    match code {
+        RefusedCode::Version => "version",
+        RefusedCode::Rekey => "rekey",
+        RefusedCode::Busy => "busy",
+        RefusedCode::Stopping => "stopping",
+        RefusedCode::Superseded => "superseded",
+        RefusedCode::Unknown => "unknown",
     }
 }

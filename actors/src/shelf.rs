@@ -141,6 +141,15 @@ impl Shelf {
         self.reads = 0;
     }
 
+    /// Forgets a lane for which nothing will come any more.
+    pub(crate) fn forget_lane(&mut self, lane: Lane) {
+        self.clear_lane(lane);
+        // A read that is under way, or about to be, still has its turn to give back.
+        if self.lanes.get(&lane).is_some_and(|row| !row.reading && !row.hungry) {
+            self.lanes.remove(&lane);
+        }
+    }
+
     /// Forgets what is at hand of one lane.
     pub(crate) fn clear_lane(&mut self, lane: Lane) {
         if let Some(row) = self.lanes.get_mut(&lane) {

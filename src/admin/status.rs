@@ -77,6 +77,8 @@ pub struct ClientStatus {
     quarantine: QuarantineStatus,
     lanes: Vec<LaneStatus>,
     lanes_total: usize,
+    /// Those that are gone, since the spool was made.
+    lanes_retired: u64,
 }
 
 /// Damaged bytes that were put aside and declared; the client is ready all the same.
@@ -165,6 +167,7 @@ impl ClientView {
             },
             lanes: lanes.into_iter().map(LaneStatus::from).collect(),
             lanes_total,
+            lanes_retired: spool.retired.lanes,
         }
     }
 
@@ -176,7 +179,7 @@ impl ClientView {
 
     /// Brings gauges up to date.
     pub fn sample(&self) {
-        self.meters.sample(&self.spool.status(), &self.spool.lane_states());
+        self.meters.sample(&self.spool.status(), || self.spool.lane_states());
     }
 }
 

@@ -71,11 +71,19 @@ fn tell_client(report: &mut Report, client: &Client) {
     for source in &client.sources {
         tell_source(report, source);
     }
-    let Spool { max_bytes, when_full, max_lanes } = client.spool;
+    let Spool { max_bytes, when_full, max_lanes, retire_after } = client.spool;
     report.line(1, "packets are kept: until acked, which means handled or a dead letter");
     let (full, most) = (told_when_full(when_full), size_in_words(max_bytes));
     report
         .line(1, &format!("spool full ({most} of real file bytes, or {max_lanes} lanes): {full}"));
+    let retire_after = duration_in_words(retire_after);
+    report.line(
+        1,
+        &format!(
+            "a target's lane that holds nothing: ends after {retire_after} without a packet, or \
+             earlier when a new target needs one"
+        ),
+    );
     report.line(1, "one target: at most half of the spool while others hold packets");
     for policy in &client.policies {
         tell_policy(report, policy);

@@ -3,6 +3,7 @@
 //! Decides limits. Never decides how files are laid out.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::kind;
 use super::loading::Reported;
@@ -16,6 +17,9 @@ const MAX_BYTES: RangeInclusive<u64> = 16 * 1024 * 1024..=u64::MAX;
 const MAX_LANES_DEFAULT: u64 = 100_000;
 /// A server opens no more lanes for one client.
 const MAX_LANES: RangeInclusive<u64> = 1..=100_000;
+const RETIRE_AFTER_DEFAULT: Duration = Duration::from_hours(7 * 24);
+const RETIRE_AFTER: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(24 * 365 * 100);
 /// A lane may take half of the spool, and a file may have to double: that leaves room for one.
 const LARGEST_PACKETS_MIN: u64 = 4;
 /// What can be done when it is full.
@@ -32,8 +36,10 @@ pub struct Spool {
     pub max_bytes: u64,
     /// What happens to a packet for which there is no room.
     pub when_full: WhenFull,
-    /// The most lanes.
+    /// The most lanes; one that holds nothing ends when a new one is needed.
     pub max_lanes: u64,
+    /// For how long a lane holds nothing and gets nothing before it ends.
+    pub retire_after: Duration,
 }
 
 /// What happens to a packet for which there is no room.
@@ -58,6 +64,8 @@ impl Spool {
         let when_full =
             section.optional("when_full", &kind::choice(&WHEN_FULL, &[]), WhenFull::Reject);
         let max_lanes = section.optional("max_lanes", &kind::count(MAX_LANES), MAX_LANES_DEFAULT);
+        let retire_after =
+            section.optional("retire_after", &kind::duration(RETIRE_AFTER), RETIRE_AFTER_DEFAULT);
         if let (Ok(max_bytes), Ok(packet)) = (max_bytes, max_packet_bytes)
             && max_bytes / LARGEST_PACKETS_MIN < packet
         {
@@ -67,6 +75,11 @@ impl Spool {
             section.warn("max_bytes", fault, help);
         }
         section.finish();
-        Ok(Self { max_bytes: max_bytes?, when_full: when_full?, max_lanes: max_lanes? })
+        Ok(Self {
+            max_bytes: max_bytes?,
+            when_full: when_full?,
+            max_lanes: max_lanes?,
+            retire_after: retire_after?,
+        })
     }
 }

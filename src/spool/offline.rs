@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use paquebot_protocol::{ClientId, Lane, Number};
 use paquebot_store::{
@@ -35,6 +36,8 @@ pub(super) struct Place {
     pub(super) client: Option<ClientId>,
     max_bytes: u64,
     lanes_max: usize,
+    /// Nothing when nobody says.
+    retire_after: Option<Duration>,
 }
 
 /// An open spool.
@@ -59,13 +62,14 @@ impl Place {
             client: Some(client.id),
             max_bytes: client.spool.max_bytes,
             lanes_max: usize::try_from(client.spool.max_lanes).unwrap_or(usize::MAX),
+            retire_after: Some(client.spool.retire_after),
         })
     }
 
     /// A directory of which nothing else is known.
     pub(super) fn at(dir: &Path) -> Self {
         let (max_bytes, lanes_max) = (MAX_BYTES, usize::MAX);
-        Self { dir: dir.to_owned(), client: None, max_bytes, lanes_max }
+        Self { dir: dir.to_owned(), client: None, max_bytes, lanes_max, retire_after: None }
     }
 
     /// Opens the spool that must be there.
@@ -81,6 +85,7 @@ impl Place {
     pub(super) fn open_or_make(&self, touch: Touch) -> Result<Offline, Failure> {
         let mut options = SpoolOptions::new(self.dir.clone(), self.max_bytes, self.lanes_max);
         options.client.clone_from(&self.client);
+        options.retire_after = self.retire_after.unwrap_or(options.retire_after);
         let disk: Arc<dyn Disk> = match touch {
             Touch::Nothing => Arc::new(Shadow::new(Arc::new(FileDisk))),
             Touch::Files => Arc::new(FileDisk),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::connection::{
-    Buried, Connection, ConnectionOptions, ConnectionPorts, Hangup, SpoolTime, StoredRuns,
+    Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, SpoolTime, StoredRuns,
 };
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::{ClientMeters, CommitMeters};
@@ -53,8 +53,11 @@ impl ClientPart {
     /// When the spool cannot be opened or a source's address not be bound.
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
-        let (spool, opened) = open(config, Arc::clone(&link))?;
-        let Opened { identity, made_for, lanes, notes, damage } = opened;
+        let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
+        let meters = ClientMeters::new(targets_max);
+        let (spool, opened) = open(config, Arc::clone(&link), meters.clone())?;
+        let Opened { identity, made_for, lanes, retired, notes, damage } = opened;
+        meters.carry(&retired);
         for note in notes {
             tracing::info!("spool: {note}");
         }
@@ -71,8 +74,7 @@ impl ClientPart {
         let receipts = Receipts::default();
         let door = Persistence::new(spool.clone(), receipts);
         let persistence = Persistence::start_in_arbiter(&arbiter, |_| door);
-        let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
-        let (meters, board) = (ClientMeters::new(targets_max), LinkBoard::default());
+        let board = LinkBoard::default();
         let options = ConnectionOptions {
             client: config.id.clone(),
             servers: config.servers.iter().map(ToString::to_string).collect(),
@@ -92,6 +94,7 @@ impl ClientPart {
             drop_through: persistence.clone().recipient(),
             expire: persistence.clone().recipient(),
             remember: persistence.clone().recipient(),
+            forget: persistence.clone().recipient(),
             rekey: persistence.clone().recipient(),
         };
         let connection =
@@ -201,14 +204,20 @@ impl ClientPart {
 fn open(
     config: &config::Client,
     link: Arc<OnceLock<Addr<Connection>>>,
+    meters: ClientMeters,
 ) -> Result<(Spool, Opened), Failure> {
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
     let mut options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
     options.policies = keeping(config);
     options.client = Some(config.id.clone());
+    options.retire_after = config.spool.retire_after;
     let commits = CommitMeters::new("spool");
+    // Lanes may end before there is a connection to tell.
+    let mut ended = Vec::new();
     let on_commit = move |committed: Committed| {
-        let Committed { runs, packets, buried, notes, took } = committed;
+        let Committed { runs, packets, buried, retiring, retired, notes, took } = committed;
+        ended.extend(retiring);
+        retired.iter().for_each(|lane| meters.retired(lane));
         for note in notes {
             tracing::error!("spool: {note}");
         }
@@ -216,6 +225,9 @@ fn open(
             commits.committed(took, packets);
         }
         if let Some(connection) = link.get() {
+            if !ended.is_empty() {
+                connection.do_send(Ended(std::mem::take(&mut ended)));
+            }
             if !buried.is_empty() {
                 connection.do_send(Buried(buried));
             }

@@ -119,6 +119,7 @@ impl ServerPart {
             admit: ledger.clone().recipient(),
             acquire: ledger.clone().recipient(),
             release: ledger.clone().recipient(),
+            retire: ledger.clone().recipient(),
             gone: ledger.clone().recipient(),
             record: ledger.recipient(),
             route: router.recipient(),

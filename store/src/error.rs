@@ -119,6 +119,12 @@ pub enum ReadError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
+    /// The lane has ended for ever, and its cursor is gone: whoever asks comes from before that (R6).
+    #[error("expected a lane that is not retired, found lane {}", key.lane)]
+    Retired {
+        /// The lane.
+        key: LaneKey,
+    },
     /// The disk refuses, or refused before.
     #[error("expected a working ledger, found {0}")]
     Failed(String),
@@ -150,6 +156,12 @@ pub enum RecordError {
         /// The spool.
         spool: SpoolId,
     },
+    /// The lane has ended for ever (R6). Nothing was written.
+    #[error("expected a lane that is not retired, found lane {}", key.lane)]
+    Retired {
+        /// The lane.
+        key: LaneKey,
+    },
     /// The client's quota of dead letters is used up, so this lane waits. Nothing was written.
     #[error(
         "expected room for dead letters of client {client} within {max_bytes} bytes, found \
@@ -180,6 +192,12 @@ impl RecordError {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::DiskFull | Self::Closed)
+    }
+
+    /// Whether somebody else has had the lane since: that is no fault of whoever handled it.
+    #[must_use]
+    pub fn is_too_late(&self) -> bool {
+        matches!(self, Self::Moved { .. } | Self::Fenced { .. } | Self::Retired { .. })
     }
 }
 

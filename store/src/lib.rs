@@ -43,6 +43,6 @@ pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
     Append, Committed, Identity, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Policies,
-    Quarantine, Reading, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock,
-    Tombstone, WhenFull,
+    Quarantine, Reading, RetiredTotals, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun,
+    Stretch, SystemClock, Tombstone, WhenFull,
 };

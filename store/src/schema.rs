@@ -8,15 +8,16 @@
 //!
 //! | table | key | value | lives |
 //! |---|---|---|---|
-//! | `meta` | name | `format`: u64; `spool`: [`SpoolRow`]; `clock`; `condemned` | as the spool; copied |
-//! | `lanes` | lane | [`LaneRow`] | as long as the lane; copied at rotation |
+//! | `meta` | name | `format`; `spool`: [`SpoolRow`]; `clock`; `condemned`; `retired` | as the spool; copied |
+//! | `lanes` | lane | [`LaneRow`] | until the server has heard that the lane is retired; copied |
 //! | `runs` | lane, **last** number | envelope and run | until its last packet is acknowledged |
 //! | `tombstones` | lane, last number | [`TombstoneRow`] | until it is acknowledged |
 //! | `manifest` | segment, lane, first | last, bytes of runs | until acknowledged, or moved |
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
-//! tombstone wins over what a run holds of its numbers. Runs, and the rows of the spool, of lanes and
+//! tombstone wins over what a run holds of its numbers. `retired` sums up the lanes whose rows are gone
+//! ([`RetiredRow`]). Runs, and the rows of the spool, of lanes and
 //! of tombstones, can be found by their bytes alone (`spool/scan.rs`, R10). `condemned` names the
 //! segments that are not trusted any more and are moved forward, each with whether it is damaged.
 //! Beside the segments `newest` names the one with the highest number, so that its loss is seen, and
@@ -30,7 +31,8 @@
 //! |---|---|---|---|
 //! | `meta` | name | `format`: u64; `ledger`: its 16 bytes; `dead_known`, `commits`: u64 | as the ledger |
 //! | `spools` | spool | [`SpoolOnRecord`] | for good |
-//! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, numbers skipped | as long as the lane |
+//! | `cursors` | spool, lane | cursor, chain, numbers elsewhere, skipped | until the lane is retired |
+//! | `retired` | spool, first lane | last lane of a stretch that is retired | for good, or until it grows |
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | until another file takes its place |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
@@ -75,6 +77,8 @@ pub(crate) const META_SPOOL: &str = "spool";
 pub(crate) const META_CLOCK: &str = "clock";
 /// The key of the segments that are not trusted any more.
 pub(crate) const META_CONDEMNED: &str = "condemned";
+/// The key of the [`RetiredRow`]; spools that never retired a lane may lack it.
+pub(crate) const META_RETIRED: &str = "retired";
 /// The key of a ledger's id.
 pub(crate) const META_LEDGER: &str = "ledger";
 /// The key of how many commits there were.
@@ -97,6 +101,9 @@ pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
 /// How far each lane was handled.
 pub(crate) const CURSORS: TableDefinition<(u128, u64), CursorRow> = TableDefinition::new("cursors");
+/// Which lanes have ended for ever, in stretches that neither overlap nor touch: the last lane of each
+/// by its spool and its first lane.
+pub(crate) const RETIRED: TableDefinition<(u128, u64), u64> = TableDefinition::new("retired");
 /// How often the packet after a lane's cursor was tried in vain: its number, the attempts, when the
 /// first and the last failed (milliseconds since 1970).
 pub(crate) const TRIED: TableDefinition<(u128, u64), TriedRow> = TableDefinition::new("tried");
@@ -157,6 +164,21 @@ pub(crate) struct LaneRow {
     pub(crate) skipped: u64,
     /// When packets at its head may outlive their time, by the spool's clock.
     pub(crate) expires: Option<Millis>,
+    /// When its last packet was stored, by the spool's clock.
+    #[serde(default)]
+    pub(crate) stored: Millis,
+    /// Whether it has ended: the next packet to its target goes into another lane (R6).
+    #[serde(default)]
+    pub(crate) retiring: bool,
+}
+
+/// What became of the packets of all lanes whose rows are gone (R8).
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct RetiredRow {
+    pub(crate) lanes: u64,
+    pub(crate) accepted: u64,
+    /// Dead-lettered, damaged, purged, evicted, expired.
+    pub(crate) totals: [u64; 5],
 }
 
 /// A tombstone, without what its key says.

@@ -33,6 +33,7 @@ fn a_client_of_three_lines_has_every_default() {
     assert_eq!(client.spool.max_bytes, 1024 * MIB);
     assert_eq!(client.spool.when_full, WhenFull::Reject);
     assert_eq!(client.spool.max_lanes, 100_000);
+    assert_eq!(client.spool.retire_after, Duration::from_hours(7 * 24));
     assert_eq!((client.policies, client.separate_ledgers), (vec![], false));
     assert_eq!(client.sources, []);
 }
@@ -85,6 +86,7 @@ fn every_key_is_taken_as_it_is_written() {
         max_bytes = "64 MiB"
         when_full = "block"
         max_lanes = 7
+        retire_after = "90 min"
         [[client.source]]
         name = "socket"
         kind = "http"
@@ -139,6 +141,7 @@ fn every_key_is_taken_as_it_is_written() {
     assert_eq!((client.ping.as_millis(), client.silence.as_millis()), (50, 1_000));
     assert_eq!(client.reconnect.initial, client.reconnect.max);
     assert_eq!((client.spool.max_bytes, client.spool.max_lanes), (64 * MIB, 7));
+    assert_eq!(client.spool.retire_after, Duration::from_mins(90));
     assert_eq!((client.spool.when_full, client.separate_ledgers), (WhenFull::Block, true));
     let [policy] = client.policies.as_slice() else { panic!("{:?}", client.policies) };
     assert_eq!((policy.targets.len(), policy.ttl), (2, Some(Duration::from_hours(2))));

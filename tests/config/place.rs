@@ -25,8 +25,8 @@ fn columns_count_characters_not_bytes() {
     assert_eq!(
         Rig::new().problems(text),
         [
-            ":4:11: error: client.spool.ä: unknown key, expected `max_bytes`, `when_full` or \
-         `max_lanes`",
+            ":4:11: error: client.spool.ä: unknown key, expected `max_bytes`, `when_full`, \
+         `max_lanes` or `retire_after`",
             ":4:32: error: client.spool.max_lanes: expected a whole number, from 1 to 100000, \
          found \"x\"",
         ]

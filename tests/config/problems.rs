@@ -165,6 +165,8 @@ fn a_value_of_the_wrong_type_unit_or_range_is_an_error_that_says_both() {
         ("spool.max_bytes = '15 MiB'", "spool.max_bytes", "at least 16 MiB"),
         ("spool.max_lanes = 0", "spool.max_lanes", "from 1 to 100000, found the number 0"),
         ("spool.max_lanes = -1", "spool.max_lanes", "found the number -1"),
+        ("spool.retire_after = '0 s'", "spool.retire_after", "found \"0 s\""),
+        ("spool.retire_after = 7", "spool.retire_after", "found the number 7"),
         ("spool.when_full = 'panic'", "spool.when_full", "or \"drop-oldest\", found \"panic\""),
         ("separate_ledgers = 1", "separate_ledgers", "true or false"),
         ("source = 1", "source", "expected an array of tables [[client.source]]"),

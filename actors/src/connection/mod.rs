@@ -4,6 +4,7 @@
 //! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
 //! dropping only what the outbox says.
 
+mod retiring;
 mod sending;
 mod socket;
 mod traffic;
@@ -18,11 +19,14 @@ use paquebot_protocol::outbox::Outbox;
 use paquebot_protocol::{ClientId, Control, Lane, Millis, Number, TargetId};
 use paquebot_store::{Identity, LaneState};
 
+use retiring::Retiring;
+
+pub use retiring::Ended;
 pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
-use crate::persistence::{DropThrough, Expire, Prove, Read, Rekey, Remember};
+use crate::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
 use crate::writer::FrameWriter;
@@ -69,6 +73,8 @@ pub struct ConnectionPorts {
     pub drop_through: Recipient<DropThrough>,
     /// To declare packets that have outlived their time.
     pub expire: Recipient<Expire>,
+    /// To forget lanes that have ended.
+    pub forget: Recipient<Forget>,
     /// For a new name.
     pub rekey: Recipient<Rekey>,
     /// To remember the ledger.
@@ -85,6 +91,7 @@ pub struct Connection {
     outbox: Outbox,
     shelf: Shelf,
     lanes: HashMap<Lane, LaneFacts>,
+    retiring: Retiring,
     meters: ClientMeters,
     /// Tells facts of this socket from late ones of an earlier one.
     epoch: u64,
@@ -136,6 +143,7 @@ impl Connection {
             outbox: Outbox::default(),
             shelf: Shelf::default(),
             lanes: HashMap::new(),
+            retiring: Retiring::default(),
             meters,
             epoch: 0,
             socket: None,
@@ -148,6 +156,9 @@ impl Connection {
             let (sent_through, dead) = (state.acked_through, BTreeSet::new());
             let facts = LaneFacts { target: state.target, stored_through, sent_through, dead };
             connection.lanes.insert(state.lane, facts);
+            if state.retiring {
+                connection.end(state.lane);
+            }
         }
         connection
     }

@@ -153,6 +153,7 @@ impl Connection {
             }
         }
         self.outbox.disconnected();
+        self.retiring.clear();
         self.shelf.clear();
         // Only drops are left to be ordered. They go before the spool may take another name, or hear of
         // another ledger: what the server counted as skipped belongs to these (R8).

@@ -74,7 +74,7 @@ impl Connection {
                 self.pause(refused.lane, refused.generation, REFUSED_RUN_PAUSE, ctx);
             }
             Control::Ping(number) => self.say(&[Control::Pong(number)])?,
-            Control::Pong(_) => {}
+            Control::Pong(number) => self.hear_pong(number),
             Control::Bye(why) => return Err(format!("the server said goodbye: {why}")),
             Control::Refused(refused) => {
                 if refused.code == RefusedCode::Rekey {
@@ -133,10 +133,12 @@ impl Connection {
             let sent_through = self.outbox.sent_through(lane).unwrap_or_default();
             self.read_ahead(lane, sent_through, ctx);
         }
-        for some in opening.chunks(OPEN_LANES_AT_ONCE) {
-            if let Err(why) = self.say(&[Control::OpenLane(some.to_vec())]) {
-                return self.lose(&why, None, ctx);
-            }
+        // Lanes that end are said first: they make room for those that are opened.
+        let said = self.say_retired();
+        let open = |some: &[OpenLane]| self.say(&[Control::OpenLane(some.to_vec())]);
+        let said = said.and_then(|()| opening.chunks(OPEN_LANES_AT_ONCE).try_for_each(open));
+        if let Err(why) = said {
+            self.lose(&why, None, ctx);
         }
     }
 

@@ -9,7 +9,7 @@ use paquebot_protocol::{Control, Frame, Lane, Number, Run};
 use paquebot_store::Fence;
 
 use super::Session;
-use crate::ledger::Admit;
+use crate::ledger::{Admit, Retire};
 use crate::link::random;
 use crate::permit::Permit;
 use crate::share::ShareIsFull;
@@ -65,7 +65,7 @@ impl Session {
             Control::Bye(why) => {
                 return Err(Parting::Goodbye(format!("the client said goodbye: {why}")));
             }
-            Control::Retire(lane) => tracing::debug!(%lane, "lane retired by its client"),
+            Control::Retire(lane) => self.hear_retire(lane)?,
             other => {
                 return Err(format!("the client sent {other:?}, which only servers do").into());
             }
@@ -158,6 +158,20 @@ impl Session {
             self.answers.push(Control::Pause(Pause { lane, generation, retry_after_ms, reason }));
         }
         put_off
+    }
+
+    /// The client will never use the lane again (R6).
+    fn hear_retire(&mut self, lane: Lane) -> Result<(), String> {
+        self.inbox.retire(lane).map_err(|violation| violation.to_string())?;
+        self.queues.remove(&lane);
+        self.dead.remove(&lane);
+        self.tried.remove(&lane);
+        if let Some(hello) = &self.client {
+            let Hello { spool, opened, nonce, .. } = *hello;
+            let fence = Fence { spool, opened, nonce };
+            self.ports.retire.do_send(Retire { session: self.id, fence, lane });
+        }
+        Ok(())
     }
 
     fn hear_skip(&mut self, skip: &Skip) -> Result<(), String> {

@@ -1,10 +1,10 @@
 //! What the session does with what has arrived: the inbox's orders out, outcomes in.
 
 use actix::{AsyncContext, Context, Handler};
-use paquebot_protocol::frame::{Dead, LaneOpened, Pause};
+use paquebot_protocol::frame::{Dead, LaneOpened, Pause, RefusedCode};
 use paquebot_protocol::inbox::Order;
 use paquebot_protocol::{Chain, Control, Lane, Number};
-use paquebot_store::{Fence, Mark};
+use paquebot_store::{Fence, LedgerError, Mark};
 
 use super::Session;
 use crate::attempt::{Attempt, Ended, Origin, Outcome};
@@ -141,6 +141,17 @@ impl Handler<Acquired> for Session {
                 let chain = found.chain.or_else(|| if fresh { start() } else { None });
                 self.inbox.acquired(lane, found.cursor, chain, found.skipped);
                 self.act(ctx);
+            }
+            Err(LedgerError::Retired { .. }) => {
+                let message = format!(
+                    "lane {lane} is retired: this spool was restored from before that, or is a copy"
+                );
+                tracing::error!(client = self.client_name(), %lane,
+                    "a lane came back that was retired: the client's spool was restored from before \
+                     that, or is a copy; it is told to take a new name, and what it still holds may \
+                     be handled twice");
+                self.refuse_for("retired-lane", RefusedCode::Rekey, message, None);
+                self.leave("its spool has a lane that is retired", ctx);
             }
             Err(error) => self.leave(&format!("the ledger did not answer: {error}"), ctx),
         }

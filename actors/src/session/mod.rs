@@ -27,11 +27,11 @@ use tokio::net::TcpStream;
 use arrival::Heard;
 
 use crate::clock;
-use crate::ledger::{Acquire, Admit, AdmitAnswer, Gone, Record, Release, Superseded};
+use crate::ledger::{Acquire, Admit, AdmitAnswer, Gone, Record, Release, Retire, Superseded};
 use crate::permit::{Permit, Purse};
 use crate::roster::{Roster, SessionFacts};
 use crate::router::Route;
-use crate::seat::Seat;
+use crate::seat::{Seat, reason_of};
 use crate::share::Shares;
 use crate::socket::{FrameReader, Pulse};
 use crate::writer::{FrameWriter, frame_writer};
@@ -69,6 +69,8 @@ pub struct SessionPorts {
     pub acquire: Recipient<Acquire>,
     /// To give lanes back.
     pub release: Recipient<Release>,
+    /// To end lanes for ever.
+    pub retire: Recipient<Retire>,
     /// To take leave.
     pub gone: Recipient<Gone>,
     /// To move cursors over skips.
@@ -182,7 +184,17 @@ impl Session {
     }
 
     fn refuse(&self, code: RefusedCode, message: String, retry_after_ms: Option<u64>) {
-        self.seat.refused(code);
+        self.refuse_for(reason_of(code), code, message, retry_after_ms);
+    }
+
+    fn refuse_for(
+        &self,
+        reason: &'static str,
+        code: RefusedCode,
+        message: String,
+        retry_after_ms: Option<u64>,
+    ) {
+        self.seat.refused(reason);
         let refused = Control::Refused(Refused { code, message, retry_after_ms });
         if let Some(writer) = &self.writer {
             // A peer that does not even read this is closed all the same.

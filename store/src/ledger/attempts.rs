@@ -34,6 +34,9 @@ impl Sheet<'_> {
         if found != expected {
             return Ok(Err(RecordError::Moved { key, expected, found }));
         }
+        if expected == Number::NONE && self.is_retired(key)? {
+            return Ok(Err(RecordError::Retired { key }));
+        }
         let Tried { number, attempts, first_attempt_ms, last_attempt_ms } = tried;
         let row = (number.0, attempts, first_attempt_ms, last_attempt_ms);
         let key = (number_of(key.spool), lane.0);

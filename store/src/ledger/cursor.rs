@@ -29,6 +29,9 @@ impl Sheet<'_> {
         first: Number,
     ) -> Result<Result<CursorAt, LedgerError>, Fault> {
         let mut cursor = self.cursor_row(key)?;
+        if cursor == Cursor::default() && self.is_retired(key)? {
+            return Ok(Err(LedgerError::Retired { key }));
+        }
         let jumped = first.before().since(cursor.at);
         if jumped > 0 {
             if !self.has_room {

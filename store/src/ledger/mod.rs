@@ -33,6 +33,7 @@ mod open;
 mod order;
 mod quarantine;
 mod record;
+mod retire;
 mod room;
 mod sheet;
 mod tables;
@@ -133,6 +134,12 @@ impl Ledger {
         reply: Reply<Result<(), RecordError>>,
     ) {
         self.order(Order::Tried { fence, lane, tried, promise: Promise::new(reply) });
+    }
+
+    /// Ends a lane for ever, by word of its spool's latest opening (R6): its cursor goes, and from here
+    /// on the lane is neither looked up nor recorded. One without a cursor was never heard of.
+    pub fn retire(&self, fence: Fence, lane: Lane, reply: Reply<Result<(), RecordError>>) {
+        self.order(Order::Retire { fence, lane, promise: Promise::new(reply) });
     }
 
     /// What was recorded of every file that handlers write.

@@ -129,13 +129,21 @@ pub(super) fn id_of(db: &Database) -> Result<LedgerId, Fault> {
     Ok(tables::read(&db.begin_read()?)?.ledger)
 }
 
-/// How far a lane was handled.
+/// How far a lane was handled: a retired one to its end, wherever that was.
 fn cursor(snapshot: &ReadTransaction, key: (u128, u64)) -> Result<u64, Fault> {
     let cursors = match snapshot.open_table(schema::CURSORS) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(0),
         cursors => cursors?,
     };
-    Ok(ReadableTable::get(&cursors, key)?.map_or(0, |row| row.value().0))
+    if let Some(row) = ReadableTable::get(&cursors, key)? {
+        return Ok(row.value().0);
+    }
+    let retired = match snapshot.open_table(schema::RETIRED) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(0),
+        retired => retired?,
+    };
+    let before = ReadableTable::range(&retired, (key.0, 0)..=key)?.next_back().transpose()?;
+    Ok(before.filter(|(_, last)| last.value() >= key.1).map_or(0, |_| u64::MAX))
 }
 
 pub(super) fn check_format(path: &Path, found: u64) -> Result<(), OpenError> {

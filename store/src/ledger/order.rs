@@ -34,6 +34,11 @@ pub(super) enum Order {
         tried: Tried,
         promise: Promise<(), RecordError>,
     },
+    Retire {
+        fence: Fence,
+        lane: Lane,
+        promise: Promise<(), RecordError>,
+    },
     Files {
         promise: Promise<Vec<(FileId, FileState)>, LedgerError>,
     },

@@ -82,6 +82,9 @@ impl Sheet<'_> {
         if cursor.at != from || through < from {
             return Ok(Err(RecordError::Moved { key, expected: from, found: cursor.at }));
         }
+        if cursor == Cursor::default() && self.is_retired(key)? {
+            return Ok(Err(RecordError::Retired { key }));
+        }
         let skipped = cursor.skipped.saturating_add(skipped);
         cursors.insert(key, Cursor { at: through, chain: Some(chain), skipped, ..cursor });
         Ok(Ok(spool.client))

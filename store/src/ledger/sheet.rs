@@ -23,6 +23,7 @@ pub(super) struct Sheet<'t> {
     pub(super) spools: Table<'t, u128, &'static [u8]>,
     pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
     pub(super) tried: Table<'t, (u128, u64), TriedRow>,
+    pub(super) retired: Table<'t, (u128, u64), u64>,
     pub(super) files: Table<'t, (u64, u64), &'static [u8]>,
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     dead_segments: Table<'t, u64, (u64, u64)>,
@@ -67,6 +68,7 @@ impl<'t> Sheet<'t> {
             spools: transaction.open_table(schema::SPOOLS)?,
             cursors: transaction.open_table(schema::CURSORS)?,
             tried: transaction.open_table(schema::TRIED)?,
+            retired: transaction.open_table(schema::RETIRED)?,
             files: transaction.open_table(schema::FILES)?,
             totals: transaction.open_table(schema::TOTALS)?,
             dead_segments: transaction.open_table(schema::DEAD_SEGMENTS)?,
@@ -95,6 +97,9 @@ impl<'t> Sheet<'t> {
             Order::Record { record, promise } => later(self.record(record), promise, answers),
             Order::Tried { fence, lane, tried, promise } => {
                 later(self.put_tried(fence, lane, tried), promise, answers)
+            }
+            Order::Retire { fence, lane, promise } => {
+                later(self.retire(fence, lane), promise, answers)
             }
             Order::Files { promise } => later(self.all_files().map(Ok), promise, answers),
             // What fails here is a segment's affair, and that of whoever asked.
@@ -191,9 +196,9 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
     let _ = match order {
         Order::Admit { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Cursor { promise, .. } => later(Err(fault), promise, &mut answers),
-        Order::Record { promise, .. } | Order::Tried { promise, .. } => {
-            later(Err(fault), promise, &mut answers)
-        }
+        Order::Record { promise, .. }
+        | Order::Tried { promise, .. }
+        | Order::Retire { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Files { promise } => later(Err(fault), promise, &mut answers),
         Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),

@@ -35,6 +35,7 @@ pub(super) fn begin(transaction: &WriteTransaction, dead_known: u64) -> Result<(
     transaction.open_table(schema::SPOOLS)?;
     transaction.open_table(schema::CURSORS)?;
     transaction.open_table(schema::TRIED)?;
+    transaction.open_table(schema::RETIRED)?;
     transaction.open_table(schema::FILES)?;
     transaction.open_table(schema::TOTALS)?;
     transaction.open_table(schema::DEAD_SEGMENTS)?;
@@ -48,6 +49,7 @@ pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), 
     copy_table(from, to, schema::SPOOLS)?;
     copy_table(from, to, schema::CURSORS)?;
     copy_table(from, to, schema::TRIED)?;
+    copy_table(from, to, schema::RETIRED)?;
     copy_table(from, to, schema::FILES)?;
     copy_table(from, to, schema::TOTALS)?;
     copy_table(from, to, schema::DEAD_SEGMENTS)?;
@@ -119,6 +121,7 @@ pub(super) fn verify(snapshot: &ReadTransaction) -> Result<(u64, u64), Fault> {
     each(snapshot, schema::FILES, |_, row| {
         schema::decode::<FileRow>("a file's row", row).map(drop)
     })?;
+    each(snapshot, schema::RETIRED, |_, _| Ok(()))?;
     let (mut cursors, mut elsewhere) = (0, 0_u64);
     each(snapshot, schema::CURSORS, |_, (_, _, jumped, _)| {
         cursors += 1;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `order.rs` | what it is told |
 //! | `sheet.rs` | one transaction's tables and answers |
-//! | `fence.rs`, `cursor.rs`, `record.rs` | what orders write there |
+//! | `fence.rs`, `cursor.rs`, `record.rs`, `retire.rs` | what orders write there |
 //! | `dead/` | the dead letters, in files of their own |
 //! | `heal.rs` | goes on after a failure |
 //! | `room.rs` | stops before the disk is full |

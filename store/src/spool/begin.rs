@@ -30,6 +30,8 @@ impl Beginning<'_> {
         meta.insert(schema::META_SPOOL, Row::Spool(self.row).encode()?.as_slice())?;
         meta.insert(schema::META_CLOCK, schema::encode(&self.clock)?.as_slice())?;
         meta.insert(schema::META_CONDEMNED, schema::encode(self.condemned)?.as_slice())?;
+        let retired = Row::Retired(self.lanes.retired().row());
+        meta.insert(schema::META_RETIRED, retired.encode()?.as_slice())?;
         let mut lanes = transaction.open_table(schema::LANES)?;
         let mut tombstones = transaction.open_table(schema::TOMBSTONES)?;
         for (lane, entry) in self.lanes.iter() {

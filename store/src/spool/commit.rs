@@ -41,6 +41,9 @@ pub(super) struct Written {
     /// Tombstones as they stand there now, and as they were asked for.
     pub(super) raised: Vec<(Lane, Tombstone)>,
     pub(super) buried: Vec<(Lane, Tombstone)>,
+    /// Lanes that have ended, and those that are forgotten.
+    pub(super) retiring: Vec<Lane>,
+    pub(super) retired: Vec<Lane>,
     runs: Vec<StoredRun>,
     added: u64,
     pub(super) removed: u64,
@@ -56,7 +59,7 @@ impl Writer {
             refuse(mem::take(&mut stage), &error);
             // A segment that failed meanwhile is not written to, or an older manifest might count
             // on what is removed here.
-            let idle = self.drops.is_empty() && self.burials.is_empty();
+            let idle = !self.frees() && self.burials.is_empty();
             if idle || self.failed.is_some() {
                 return self.refuse_burials(&error);
             }
@@ -66,6 +69,8 @@ impl Writer {
         match self.write(&stage, now) {
             Ok(mut written) => {
                 let buried = mem::take(&mut written.buried);
+                let retiring = mem::take(&mut written.retiring);
+                let retired = self.states_of(&written.retired);
                 if !self.clock_is_kept() {
                     self.clock_kept = now;
                 }
@@ -75,10 +80,18 @@ impl Writer {
                 keep(stage);
                 self.keep_burials(&buried);
                 let notes = mem::take(&mut self.notes);
-                if !runs.is_empty() || !buried.is_empty() || !notes.is_empty() {
+                let ended = !retiring.is_empty() || !retired.is_empty();
+                if !runs.is_empty() || !buried.is_empty() || !notes.is_empty() || ended {
                     let took = started.elapsed();
-                    let committed = Committed { runs, packets, buried, notes, took };
-                    (self.on_commit)(committed);
+                    (self.on_commit)(Committed {
+                        runs,
+                        packets,
+                        buried,
+                        retiring,
+                        retired,
+                        notes,
+                        took,
+                    });
                 }
             }
             Err(fault) => {
@@ -103,6 +116,7 @@ impl Writer {
             self.write_moved(&mut runs, &mut written)?;
             self.write_drops(&mut runs, &mut written)?;
             self.write_burials(&mut runs, &mut written)?;
+            self.write_retirements(stage, &mut runs, &mut written)?;
         }
         self.write_rows(&transaction, stage, &written)?;
         self.write_clock(&transaction)?;
@@ -124,7 +138,7 @@ impl Writer {
             let known = self.lanes.get(lane).cloned();
             let mut entry = known.unwrap_or_else(|| LaneEntry::new(lane, target.clone()));
             let (cut, chain) = staged.cut(origin);
-            (entry.next, entry.chain) = (staged.next, chain);
+            (entry.next, entry.chain, entry.stored) = (staged.next, chain, now);
             let expires = staged.ttl_min_ms.map(|ttl_ms| deadline(now, ttl_ms));
             entry.expires = [entry.expires, expires].into_iter().flatten().min();
             for run in cut {
@@ -192,6 +206,12 @@ impl Writer {
         let mut lanes = transaction.open_table(schema::LANES)?;
         for (lane, entry) in &written.lanes {
             lanes.insert(lane.0, Row::Lane(*lane, entry.row()).encode()?.as_slice())?;
+        }
+        if !written.retired.is_empty() {
+            for lane in &written.retired {
+                lanes.remove(lane.0)?;
+            }
+            self.write_retired(transaction, &written.retired)?;
         }
         if !written.done.is_empty() {
             let mut manifest = transaction.open_table(schema::MANIFEST)?;
@@ -261,6 +281,7 @@ impl Writer {
         for (lane, entry) in written.lanes {
             self.put_lane(lane, entry);
         }
+        self.forget(&written.retired);
         self.remove_empty();
         self.publish_status();
         written.runs

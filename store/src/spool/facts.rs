@@ -5,6 +5,8 @@ use std::time::Duration;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Millis, Number, Run, SpoolId, TargetId};
 
+use crate::schema::RetiredRow;
+
 /// Who a spool is, in this opening (R7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -29,6 +31,8 @@ pub struct Opened {
     pub made_for: Option<ClientId>,
     /// Its lanes, in order.
     pub lanes: Vec<LaneState>,
+    /// What became of the packets of lanes that are gone.
+    pub retired: RetiredTotals,
     /// What recovery did after a crash, in sentences for the log.
     pub notes: Vec<String>,
     /// What was damaged or lost, and what was done about it, in sentences for the log (R10).
@@ -55,6 +59,9 @@ pub struct LaneState {
     pub declared: u64,
     /// What became of packets that were not handled.
     pub totals: LaneTotals,
+    /// Whether it has ended: it is empty, gets no other packet, and goes once the server has heard that
+    /// it is retired (R6).
+    pub retiring: bool,
 }
 
 impl LaneState {
@@ -89,6 +96,16 @@ impl LaneTotals {
         [damaged, purged, evicted, expired].into_iter().fold(dead_lettered, u64::saturating_add)
     }
 
+    pub(super) fn from_row(row: [u64; 5]) -> Self {
+        let [dead_lettered, damaged, purged, evicted, expired] = row;
+        Self { dead_lettered, damaged, purged, evicted, expired }
+    }
+
+    pub(super) fn row(&self) -> [u64; 5] {
+        let Self { dead_lettered, damaged, purged, evicted, expired } = *self;
+        [dead_lettered, damaged, purged, evicted, expired]
+    }
+
     /// Where packets that are gone for this reason are counted.
     pub(super) fn of(&mut self, reason: SkipReason) -> &mut u64 {
         match reason {
@@ -99,6 +116,52 @@ impl LaneTotals {
             // A later version's reason: this one wrote none.
             SkipReason::Damaged | SkipReason::Unknown => &mut self.damaged,
         }
+    }
+}
+
+/// What became of the packets of lanes that are gone, in all of them together (R8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetiredTotals {
+    /// How many lanes that were.
+    pub lanes: u64,
+    /// How many packets were stored in them.
+    pub accepted: u64,
+    /// Those that were not handled; all others were.
+    pub totals: LaneTotals,
+}
+
+impl RetiredTotals {
+    /// Takes up a lane of which everything is acknowledged.
+    pub(super) fn add(&mut self, next: Number, totals: &LaneTotals) {
+        let LaneTotals { dead_lettered, damaged, purged, evicted, expired } = *totals;
+        let sums = &mut self.totals;
+        for (sum, count) in [
+            (&mut self.lanes, 1),
+            (&mut self.accepted, next.before().0),
+            (&mut sums.dead_lettered, dead_lettered),
+            (&mut sums.damaged, damaged),
+            (&mut sums.purged, purged),
+            (&mut sums.evicted, evicted),
+            (&mut sums.expired, expired),
+        ] {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
+    /// How many packets were handled.
+    #[must_use]
+    pub fn handled(&self) -> u64 {
+        self.accepted.saturating_sub(self.totals.sum())
+    }
+
+    pub(super) fn from_row(row: RetiredRow) -> Self {
+        let RetiredRow { lanes, accepted, totals } = row;
+        Self { lanes, accepted, totals: LaneTotals::from_row(totals) }
+    }
+
+    pub(super) fn row(&self) -> RetiredRow {
+        let Self { lanes, accepted, totals } = *self;
+        RetiredRow { lanes, accepted, totals: totals.row() }
     }
 }
 
@@ -163,7 +226,8 @@ pub struct Stored {
     pub count: u64,
 }
 
-/// A commit that stored packets, or declared some gone, or followed a find of damage, is durable.
+/// A commit that stored packets, declared some gone, ended or forgot lanes, or followed a find of
+/// damage, is durable.
 #[derive(Debug)]
 pub struct Committed {
     /// The runs that it stored, in the order of their lanes' first append.
@@ -172,6 +236,10 @@ pub struct Committed {
     pub packets: u64,
     /// The tombstones that it put in their lanes.
     pub buried: Vec<(Lane, Tombstone)>,
+    /// The lanes that ended with it: once the server has heard so, they are forgotten.
+    pub retiring: Vec<Lane>,
+    /// The lanes that it forgot, as they were.
+    pub retired: Vec<LaneState>,
     /// Damage that was found since the last one, in sentences for the log (R10).
     pub notes: Vec<String>,
     /// How long the commit took, the cutting of runs included.
@@ -202,8 +270,10 @@ pub struct SpoolStatus {
     pub max_bytes: u64,
     /// How many segments there are, the active one included.
     pub segments: usize,
-    /// How many lanes there are.
+    /// How many lanes there are, without those that have ended.
     pub lanes: usize,
+    /// What became of the packets of lanes that are gone.
+    pub retired: RetiredTotals,
     /// How many packets are not yet acknowledged.
     pub pending_packets: u64,
     /// The bytes of the runs that hold them.

@@ -57,7 +57,7 @@ impl Writer {
 
     /// Tries to begin a new segment, which ends the failure.
     pub(super) fn heal(&mut self) {
-        if self.rotate().is_ok() && !self.drops.is_empty() {
+        if self.rotate().is_ok() && self.frees() {
             self.drops_since.get_or_insert_with(clock::now);
         }
         self.publish_status();

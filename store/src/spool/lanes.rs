@@ -1,12 +1,13 @@
 //! The lane table in memory: every lane as of the last commit, so that no append reads the disk.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use paquebot_protocol::{Chain, Lane, Millis, Number, TargetId};
 
 use super::catalog::Piece;
-use super::facts::{LaneState, LaneTotals, Tombstone};
+use super::facts::{LaneState, LaneTotals, RetiredTotals, Tombstone};
 use super::tombstone::{Added, Tombstones};
 use super::writer::Waived;
 use crate::schema::LaneRow;
@@ -24,6 +25,10 @@ pub(super) struct LaneEntry {
     pub(super) skipped: u64,
     /// When packets at its head may outlive their time, by the spool's clock.
     pub(super) expires: Option<Millis>,
+    /// When its last packet was stored, by the spool's clock.
+    pub(super) stored: Millis,
+    /// Whether it has ended (R6).
+    pub(super) retiring: bool,
     /// What stands in place of packets that will never come.
     pub(super) gone: Arc<Tombstones>,
     /// What the active segment holds of it, in order.
@@ -46,6 +51,8 @@ impl LaneEntry {
             totals: LaneTotals::default(),
             skipped: 0,
             expires: None,
+            stored: Millis::default(),
+            retiring: false,
             gone: Arc::default(),
             active: Vec::new(),
             sealed_bytes: 0,
@@ -55,15 +62,16 @@ impl LaneEntry {
 
     /// A lane as its row says.
     pub(super) fn from_row(row: LaneRow) -> Self {
-        let [dead_lettered, damaged, purged, evicted, expired] = row.totals;
         Self {
             target: row.target,
             next: row.next,
             acked: row.acked,
             chain: row.chain,
-            totals: LaneTotals { dead_lettered, damaged, purged, evicted, expired },
+            totals: LaneTotals::from_row(row.totals),
             skipped: row.skipped,
             expires: row.expires,
+            stored: row.stored,
+            retiring: row.retiring,
             gone: Arc::default(),
             active: Vec::new(),
             sealed_bytes: 0,
@@ -73,16 +81,22 @@ impl LaneEntry {
 
     /// The lane's row.
     pub(super) fn row(&self) -> LaneRow {
-        let LaneTotals { dead_lettered, damaged, purged, evicted, expired } = self.totals;
         LaneRow {
             target: self.target.clone(),
             next: self.next,
             acked: self.acked,
             chain: self.chain,
-            totals: [dead_lettered, damaged, purged, evicted, expired],
+            totals: self.totals.row(),
             skipped: self.skipped,
             expires: self.expires,
+            stored: self.stored,
+            retiring: self.retiring,
         }
+    }
+
+    /// Since when nothing has come, if it is empty and has not ended.
+    pub(super) fn idle_since(&self) -> Option<Millis> {
+        (!self.retiring && self.acked.next() == self.next).then_some(self.stored)
     }
 
     /// How many packets are held and not yet acknowledged.
@@ -106,6 +120,7 @@ impl LaneEntry {
             pending_bytes: self.pending_bytes,
             declared: self.declared(),
             totals: self.totals,
+            retiring: self.retiring,
         }
     }
 
@@ -184,14 +199,59 @@ impl LaneEntry {
 pub(super) struct Lanes {
     by_target: HashMap<TargetId, Lane>,
     table: BTreeMap<Lane, LaneEntry>,
+    /// Lanes that are empty, by when their last packet was stored.
+    idle: BTreeSet<(Millis, Lane)>,
+    /// How many have ended.
+    retiring: usize,
+    /// What became of lanes that are gone.
+    retired: RetiredTotals,
 }
 
 impl Lanes {
-    /// Adds a lane. The latest lane of a target takes its packets.
+    /// Adds a lane. The latest lane of a target takes its packets, unless it has ended.
     pub(super) fn insert(&mut self, lane: Lane, entry: LaneEntry) {
-        let latest = self.by_target.entry(entry.target.clone()).or_insert(lane);
-        *latest = lane.max(*latest);
-        self.table.insert(lane, entry);
+        self.idle.extend(entry.idle_since().map(|since| (since, lane)));
+        if entry.retiring {
+            self.retiring += 1;
+            if self.by_target.get(&entry.target) == Some(&lane) {
+                self.by_target.remove(&entry.target);
+            }
+        } else {
+            let latest = self.by_target.entry(entry.target.clone()).or_insert(lane);
+            *latest = lane.max(*latest);
+        }
+        let idle = entry.idle_since();
+        let Some(before) = self.table.insert(lane, entry) else { return };
+        self.retiring -= usize::from(before.retiring);
+        if let Some(since) = before.idle_since().filter(|_| before.idle_since() != idle) {
+            self.idle.remove(&(since, lane));
+        }
+    }
+
+    /// Forgets a lane that has ended, but not what became of its packets.
+    pub(super) fn forget(&mut self, lane: Lane) {
+        let Some(entry) = self.table.remove(&lane) else { return };
+        self.retiring -= usize::from(entry.retiring);
+        self.retired.add(entry.next, &entry.totals);
+    }
+
+    /// Takes over what became of lanes that are gone.
+    pub(super) fn set_retired(&mut self, retired: RetiredTotals) {
+        self.retired = retired;
+    }
+
+    /// What became of lanes that are gone.
+    pub(super) fn retired(&self) -> RetiredTotals {
+        self.retired
+    }
+
+    /// Empty lanes that come after the place `looked` in the order of their last packets.
+    pub(super) fn idle_after(
+        &self,
+        looked: Option<(Millis, Lane)>,
+    ) -> impl Iterator<Item = (Millis, Lane)> {
+        let from = looked.map_or(Bound::Unbounded, Bound::Excluded);
+        self.idle.range((from, Bound::Unbounded)).copied()
     }
 
     /// A lane, to be changed after a commit.
@@ -219,8 +279,8 @@ impl Lanes {
         self.table.iter_mut().map(|(lane, entry)| (*lane, entry))
     }
 
-    /// How many there are.
+    /// How many there are, without those that have ended.
     pub(super) fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() - self.retiring
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::Tombstone;
 use crate::fault::Fault;
-use crate::schema::{self, LaneRow, SpoolRow, TombstoneRow};
+use crate::schema::{self, LaneRow, RetiredRow, SpoolRow, TombstoneRow};
 
 /// Tells a row from anything else that stands in a file.
 pub(super) const MARK: [u8; 8] = *b"PAQUEROW";
@@ -31,6 +31,8 @@ pub(super) enum Row {
     Lane(Lane, LaneRow),
     /// A tombstone, with its lane and last number.
     Tombstone(Lane, Number, TombstoneRow),
+    /// The sums of the lanes that are gone.
+    Retired(RetiredRow),
 }
 
 impl Row {
@@ -76,6 +78,14 @@ pub(super) fn spool(bytes: &[u8]) -> Result<SpoolRow, Fault> {
     match Row::find(bytes) {
         Some((Row::Spool(row), _)) => Ok(row),
         _ => Err(Fault::damaged("a spool's row", "other bytes")),
+    }
+}
+
+/// The sums of the lanes that are gone in `bytes`.
+pub(super) fn retired(bytes: &[u8]) -> Result<RetiredRow, Fault> {
+    match Row::find(bytes) {
+        Some((Row::Retired(row), _)) => Ok(row),
+        _ => Err(Fault::damaged("the row of retired lanes", "other bytes")),
     }
 }
 

@@ -40,6 +40,7 @@ mod open;
 mod quarantine;
 mod read;
 mod release;
+mod retire;
 mod rotate;
 mod salvage;
 mod scan;
@@ -65,8 +66,8 @@ pub use full::{LanePolicy, Policies, WhenFull};
 
 use bury::Burial;
 pub use facts::{
-    Committed, Identity, LaneState, LaneTotals, Opened, Quarantine, SpoolStatus, Stored, StoredRun,
-    Stretch, Tombstone,
+    Committed, Identity, LaneState, LaneTotals, Opened, Quarantine, RetiredTotals, SpoolStatus,
+    Stored, StoredRun, Stretch, Tombstone,
 };
 use read::{Ask, Reader};
 use sealed::SealedSegments;
@@ -82,8 +83,11 @@ use crate::thread::{self, Thread};
 /// Orders that may wait: far more than permits allow, so that nobody ever waits for room here.
 const ORDERS_MAX: usize = 65_536;
 
-/// Hears of every commit that appended, buried or follows a find of damage, after its fsync and its
-/// replies.
+/// A target that is used every week keeps its lane.
+const RETIRE_AFTER: Duration = Duration::from_hours(7 * 24);
+
+/// Hears of every commit that appended, buried, ended or forgot lanes, or follows a find of damage,
+/// after its fsync and its replies.
 pub type OnCommit = Box<dyn FnMut(Committed) + Send>;
 
 /// What a spool is opened with.
@@ -95,6 +99,8 @@ pub struct SpoolOptions {
     pub max_bytes: u64,
     /// How many lanes it may have.
     pub lanes_max: usize,
+    /// For how long a lane must be empty and have had no packet to be retired (R6).
+    pub retire_after: Duration,
     /// About how large a segment becomes before the next one is begun.
     pub segment_bytes: u64,
     /// For how long acknowledgements may wait for a commit to ride on.
@@ -131,6 +137,7 @@ impl SpoolOptions {
             dir: dir.into(),
             max_bytes,
             lanes_max,
+            retire_after: RETIRE_AFTER,
             segment_bytes,
             drop_after: Duration::from_millis(50),
             tidy_every: Duration::from_millis(500),
@@ -203,6 +210,13 @@ impl Spool {
         let waived = Waived { through, dead_lettered, skipped };
         // A closed spool forgets it, as a crash would.
         let _ = self.orders.send(Order::Drop { lane, waived });
+    }
+
+    /// Forgets lanes that have ended: the server has heard that they are retired (R6). Lazy, as a drop
+    /// is; when it is lost in a crash, the lanes are among those of the next opening.
+    pub fn forget(&self, lanes: Vec<Lane>) {
+        // A closed spool forgets it, as a crash would.
+        let _ = self.orders.send(Order::Forget(lanes));
     }
 
     /// Declares packets of `lane` gone, durably, and tells how many: a tombstone that overlaps what

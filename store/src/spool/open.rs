@@ -104,6 +104,8 @@ pub(super) fn open(
         stage: Stage::default(),
         drops: BTreeMap::new(),
         drops_since: None,
+        forgetting: BTreeSet::new(),
+        looked_for_idle: clock::now(),
         parked: Parked::default(),
         policies: HashMap::new(),
         looking,
@@ -122,6 +124,8 @@ pub(super) fn open(
         reading: None,
         lock,
     };
+    let retired = lanes.retired();
+    writer.lanes.set_retired(retired);
     for (lane, entry) in lanes.iter() {
         writer.put_lane(lane, entry.clone());
     }
@@ -138,7 +142,7 @@ pub(super) fn open(
     writer.publish_status();
     let lanes = writer.shared.lanes().values().map(|known| known.state.clone()).collect();
     damage.extend(adopted(&*writer.disk, &writer.paths));
-    Ok((writer, Opened { identity, made_for, lanes, notes, damage }))
+    Ok((writer, Opened { identity, made_for, lanes, retired, notes, damage }))
 }
 
 impl Writer {

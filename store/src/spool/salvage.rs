@@ -9,6 +9,9 @@
 //!   the lane's chain goes through it: what a crash kept from being committed does not come back.
 //! - What lies between is declared damaged.
 //!
+//! - A lane that was retired and forgotten may be found again: it is empty, or its packets come twice,
+//!   and it counts twice among the totals.
+//!
 //! The runs stay where they are, and are moved on from there (`condemn.rs`); a new segment is begun,
 //! and the spool takes a new id in it: what the lost tables said of acknowledged packets may be lost
 //! too, and numbers may be used again. Duplicates are possible then, loss is not. A crash in between
@@ -24,7 +27,7 @@ use super::age::{ClockRow, SpoolClock};
 use super::begin::Beginning;
 use super::catalog::Piece;
 use super::condemn::{self, Condemned};
-use super::facts::Tombstone;
+use super::facts::{RetiredTotals, Tombstone};
 use super::lanes::{LaneEntry, Lanes};
 use super::mark::{self, Row};
 use super::open::{Files, Found, broken, io_error};
@@ -35,7 +38,7 @@ use super::shared::Shared;
 use crate::disk::{Backend, Disk};
 use crate::error::OpenError;
 use crate::random;
-use crate::schema::{LaneRow, SpoolRow};
+use crate::schema::{LaneRow, RetiredRow, SpoolRow};
 
 /// Why the newest segment is not what it should be.
 pub(super) struct Wreck {
@@ -48,6 +51,7 @@ pub(super) struct Wreck {
 #[derive(Default)]
 struct Finds {
     spool: Option<SpoolRow>,
+    retired: RetiredRow,
     rows: BTreeMap<Lane, LaneRow>,
     tombstones: BTreeMap<Lane, Vec<Tombstone>>,
     runs: BTreeMap<Lane, Vec<FoundRun>>,
@@ -92,6 +96,7 @@ pub(super) fn salvage(
         condemned.insert(highest, true);
     }
     let mut lanes = Lanes::default();
+    lanes.set_retired(RetiredTotals::from_row(finds.retired));
     for number in &files.numbers {
         let path = paths.segment(*number);
         let bytes = disk.size(&path).map_err(|source| io_error(&path, source))?;
@@ -158,6 +163,10 @@ impl Finds {
             scan::Found::Run(run) => runs.push(run),
             scan::Found::Row(Row::Spool(row)) => self.take_spool(row),
             scan::Found::Row(Row::Lane(lane, row)) => self.take_lane(lane, row),
+            scan::Found::Row(Row::Retired(row)) if row.lanes > self.retired.lanes => {
+                self.retired = row;
+            }
+            scan::Found::Row(Row::Retired(_)) => {}
             scan::Found::Row(Row::Tombstone(lane, last, row)) => {
                 self.tombstones.entry(lane).or_default().push(mark::of(last, row));
             }
@@ -198,12 +207,13 @@ impl Finds {
             return;
         };
         let acked = known.acked.max(row.acked);
+        let (stored, retiring) = (known.stored.max(row.stored), known.retiring || row.retiring);
         // A burial changes nothing but the totals.
         let gone = |row: &LaneRow| row.totals.iter().fold(0, |sum: u64, n| sum.saturating_add(*n));
         if (row.next, row.acked, gone(&row)) > (known.next, known.acked, gone(known)) {
             *known = row;
         }
-        known.acked = acked;
+        (known.acked, known.stored, known.retiring) = (acked, stored, retiring);
     }
 
     fn next_lane(&self) -> u64 {

@@ -3,10 +3,10 @@
 //! Nothing here changes the lane table: when the commit fails, all of this is thrown away and the
 //! numbers are free again, because nobody has heard of them (R2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use paquebot_protocol::run::RunBuilder;
-use paquebot_protocol::{Batch, Chain, Lane, Number, Origin, Run, TargetId};
+use paquebot_protocol::{Batch, Chain, Lane, Millis, Number, Origin, Run, TargetId};
 
 use super::facts::Stored;
 use super::lanes::{LaneEntry, Lanes};
@@ -24,6 +24,10 @@ pub(super) struct Stage {
     pub(super) lanes: Vec<StagedLane>,
     by_lane: HashMap<Lane, usize>,
     new_lanes: HashMap<TargetId, Lane>,
+    /// Lanes that end with it: they are empty, and no packet of it goes there.
+    pub(super) ending: BTreeSet<Lane>,
+    /// How far idle lanes were looked through for one that can end.
+    pub(super) looked: Option<(Millis, Lane)>,
     /// The bytes of all records.
     pub(super) bytes: u64,
 }
@@ -48,7 +52,12 @@ pub(super) struct StagedLane {
 impl Stage {
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.ending.is_empty()
+    }
+
+    /// Whether the next commit changes this lane.
+    pub(super) fn touches(&self, lane: Lane) -> bool {
+        self.by_lane.contains_key(&lane) || self.ending.contains(&lane)
     }
 
     /// The bytes of records that wait for one lane.
@@ -59,7 +68,7 @@ impl Stage {
 
     /// How many lanes it touches.
     pub(super) fn lanes_count(&self) -> u64 {
-        self.lanes.len() as u64
+        (self.lanes.len() + self.ending.len()) as u64
     }
 
     /// How many lanes it makes.
@@ -69,7 +78,8 @@ impl Stage {
 
     /// The lane for packets to `target`, if there is or will be one.
     pub(super) fn lane_of(&self, lanes: &Lanes, target: &TargetId) -> Option<Lane> {
-        self.new_lanes.get(target).copied().or_else(|| lanes.lane_of(target))
+        let known = || lanes.lane_of(target).filter(|lane| !self.ending.contains(lane));
+        self.new_lanes.get(target).copied().or_else(known)
     }
 
     /// Opens a lane for `target`.

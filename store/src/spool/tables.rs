@@ -10,6 +10,7 @@ use super::age::SpoolClock;
 use super::catalog::Piece;
 use super::condemn::Condemned;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
+use super::facts::RetiredTotals;
 use super::lanes::{LaneEntry, Lanes};
 use super::mark::{self, Row};
 use super::segment::Active;
@@ -71,6 +72,11 @@ pub(super) fn begin(active: &Active, system: SystemClock) -> Result<(SpoolRow, S
 pub(super) fn lanes(active: &Active) -> Result<Lanes, Fault> {
     let mut lanes = Lanes::default();
     let snapshot = active.db.begin_read()?;
+    if let Some(row) =
+        ReadableTable::get(&snapshot.open_table(schema::META)?, schema::META_RETIRED)?
+    {
+        lanes.set_retired(RetiredTotals::from_row(mark::retired(row.value())?));
+    }
     for row in ReadableTable::range::<u64>(&snapshot.open_table(schema::LANES)?, ..)? {
         let (lane, row) = row?;
         let row = mark::lane(row.value())?;

@@ -8,6 +8,7 @@
 //! | `stage.rs` | numbers and cuts appends |
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
 //! | `expire.rs` | looks for packets that have outlived their time |
+//! | `retire.rs` | ends lanes that have been idle for long, and forgets them |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
 //! | `full.rs` | whose share is used up, who waits, and what makes way |
 //! | `damage.rs` | declares what the reader cannot read |
@@ -65,6 +66,8 @@ pub(super) enum Order {
     Swept(Swept),
     /// Packets that cannot be read, and what is to be asked again once they are declared.
     Damaged(Damage, Option<Ask>),
+    /// The server has heard that these lanes are retired.
+    Forget(Vec<Lane>),
     /// Take a new id.
     Rekey(Promise<Identity, AppendError>),
     /// The packets are sent to this ledger from here on.
@@ -100,6 +103,10 @@ pub(super) struct Writer {
     pub(super) stage: Stage,
     pub(super) drops: BTreeMap<Lane, Waived>,
     pub(super) drops_since: Option<Instant>,
+    /// Lanes that have ended and are forgotten with the next commit.
+    pub(super) forgetting: BTreeSet<Lane>,
+    /// When lanes were looked at that may have been idle for long.
+    pub(super) looked_for_idle: Instant,
     /// Packets that wait for room.
     pub(super) parked: Parked,
     pub(super) policies: PoliciesKnown,
@@ -163,6 +170,7 @@ impl Writer {
             if !self.aging.is_empty() {
                 self.sweep();
             }
+            self.retire_idle();
         }
     }
 
@@ -173,7 +181,8 @@ impl Writer {
         // Packets that waited for room may have found it meanwhile.
         let waits = !self.stage.is_empty() || !self.burials.is_empty();
         let at_once = waits.then(clock::now);
-        let due = [tick, self.drops_due(), aged, at_once].into_iter().flatten().min();
+        let due = [tick, self.drops_due(), aged, self.idle_due(), at_once];
+        let due = due.into_iter().flatten().min();
         match due {
             Some(due) => orders.recv_timeout(due.saturating_duration_since(clock::now())),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -195,6 +204,7 @@ impl Writer {
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
             Order::Damaged(damage, ask) => self.damaged(damage, ask),
+            Order::Forget(lanes) => self.forget_heard(lanes),
             Order::Rekey(promise) => self.rekey(promise),
             Order::Ledger(ledger, promise) => self.remember(ledger, promise),
             Order::Close => return false,
@@ -214,7 +224,7 @@ impl Writer {
             return Promise::new(append.reply).keep(Ok(stored));
         }
         let known = self.stage.lane_of(&self.lanes, &append.target);
-        if known.is_none() && self.lanes.len() + self.stage.new_lanes() >= self.options.lanes_max {
+        if known.is_none() && !self.find_lane() {
             let error = AppendError::LanesFull { max: self.options.lanes_max };
             return Promise::new(append.reply).keep(Err(error));
         }
@@ -290,6 +300,7 @@ impl Writer {
         status.segments = sealed + usize::from(self.failed.is_none());
         status.condemned = self.condemned.len();
         status.lanes = self.lanes.len();
+        status.retired = self.lanes.retired();
         status.pending_packets = self.pending_packets;
         status.pending_bytes = self.pending_bytes;
         status.failed = self.failed.as_ref().map(ToString::to_string);
@@ -313,7 +324,7 @@ impl Writer {
 
     fn close(mut self) -> Result<(), String> {
         self.parked.close();
-        if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
+        if !self.stage.is_empty() || self.frees() || !self.burials.is_empty() {
             self.commit();
         }
         let _ = self.reader.send(Ask::End);

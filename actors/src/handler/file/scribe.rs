@@ -263,7 +263,7 @@ impl Scribe {
             }
             return;
         }
-        if !matches!(error, RecordError::Fenced { .. } | RecordError::Moved { .. }) {
+        if !error.is_too_late() {
             self.fail(group, &error.to_string());
             return;
         }

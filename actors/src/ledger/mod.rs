@@ -4,6 +4,8 @@
 //! hello wins; a lane's lease outlives its session). The ledger's own thread commits; this actor
 //! never waits for it.
 
+mod lanes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +14,11 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, Recipient};
 use paquebot_protocol::lease::{Leases, SessionId};
 use paquebot_protocol::{ClientId, Lane, LaneKey, LedgerId, Number, PacketId, SpoolId};
 use paquebot_store::{
-    Admitted, CursorAt, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError,
-    LedgerEvent, Record as StoreRecord, RecordError, Reply, Tried as StoreTried,
+    Admitted, DeadLetter, Fence, FileId, FileState, Ledger as Store, LedgerError, LedgerEvent,
+    Record as StoreRecord, RecordError, Reply, Tried as StoreTried,
 };
+
+pub use lanes::{Acquire, Acquired, Release, Retire};
 
 use crate::attempt::{Attempt, Ended, Outcome};
 use crate::clock;
@@ -73,13 +77,6 @@ impl Ledger {
         };
         self.store
             .expire_dead_letters(clock::wall_ms().saturating_sub(max_age_ms), Box::new(failed));
-    }
-
-    /// The lease is held: look the cursor up.
-    fn look_up(&self, asked: Acquire) {
-        let Acquire { key, first, reply, .. } = asked;
-        let answer = move |found| reply.do_send(Acquired { key, found });
-        self.store.cursor(key, first, Box::new(answer));
     }
 }
 
@@ -179,68 +176,6 @@ impl Handler<Live> for Ledger {
             && before != session
         {
             older.do_send(Superseded);
-        }
-    }
-}
-
-/// Take the lane's lease, when it is free, and look its cursor up.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Acquire {
-    /// The lane.
-    pub key: LaneKey,
-    /// The session that asks.
-    pub session: SessionId,
-    /// The lowest number that the client still holds.
-    pub first: Number,
-    /// Where the answer goes.
-    pub reply: Recipient<Acquired>,
-}
-
-/// The answer to [`Acquire`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Acquired {
-    /// The lane.
-    pub key: LaneKey,
-    /// Where it goes on.
-    pub found: Result<CursorAt, LedgerError>,
-}
-
-impl Handler<Acquire> for Ledger {
-    type Result = ();
-
-    fn handle(&mut self, asked: Acquire, _: &mut Self::Context) {
-        if self.leases.acquire(asked.key, asked.session) {
-            self.look_up(asked);
-        } else {
-            self.waiting.insert((asked.key, asked.session), asked);
-        }
-    }
-}
-
-/// The session lets go of these lanes: no attempt of it is running there any more.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Release {
-    /// The session.
-    pub session: SessionId,
-    /// The lanes.
-    pub lanes: Vec<LaneKey>,
-}
-
-impl Handler<Release> for Ledger {
-    type Result = ();
-
-    fn handle(&mut self, release: Release, _: &mut Self::Context) {
-        let Release { session, lanes } = release;
-        for key in lanes {
-            self.waiting.remove(&(key, session));
-            if let Some(next) = self.leases.release(key, session)
-                && let Some(asked) = self.waiting.remove(&(key, next))
-            {
-                self.look_up(asked);
-            }
         }
     }
 }
