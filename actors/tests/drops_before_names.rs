@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use paquebot_actors::connection::{Connection, ConnectionOptions, ConnectionPorts, SpoolTime};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
-use paquebot_actors::persistence::{DropThrough, Expire, Prove, Read, Rekey, Remember};
+use paquebot_actors::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
 use paquebot_protocol::codec::{decode_frame, encode_control, split_frame};
 use paquebot_protocol::frame::{
     LaneOpened, Limits, PREAMBLE, Refused, RefusedCode, VERSION, Welcome,
@@ -56,6 +56,7 @@ macro_rules! records {
 records!(Read, |_| None);
 records!(Prove, |_| None);
 records!(Expire, |_| None);
+records!(Forget, |_| None);
 records!(DropThrough, |drop| Some(Told::Drop(drop.through)));
 records!(Rekey, |_| Some(Told::Rekey));
 records!(Remember, |remember| Some(Told::Remember(remember.0.0[0])));
@@ -129,6 +130,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         prove: store.clone().recipient(),
         drop_through: store.clone().recipient(),
         expire: store.clone().recipient(),
+        forget: store.clone().recipient(),
         rekey: store.clone().recipient(),
         remember: store.clone().recipient(),
     };
@@ -143,6 +145,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         pending_bytes: 300,
         declared: 0,
         totals: LaneTotals::default(),
+        retiring: false,
     };
     let (meters, board) = (ClientMeters::new(8), LinkBoard::default());
     Connection::new(options, ports, identity, vec![lane], meters, board).start()
