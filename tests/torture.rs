@@ -41,6 +41,9 @@ fn was_a_torture(figures: &Value) {
     for number in ["stored", "handled", "dead_lettered"] {
         assert!(figures[number].as_u64().unwrap() > 20, "{number}: {figures:#}");
     }
+    for number in ["expired", "evicted", "lanes_retired"] {
+        assert!(figures[number].as_u64().unwrap() > 0, "{number}: {figures:#}");
+    }
     for (group, kind) in [("cuts", "connections"), ("receiver", "accepted")] {
         assert!(figures[group][kind].as_u64().unwrap() > 10, "{group}, {kind}: {figures:#}");
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::evidence::Evidence;
 use super::offence::{Kind, Offences};
-use super::route::{End, ROUTES};
+use super::route::{End, Keep, ROUTES};
 use crate::door::Door;
 use crate::exit::{Code, Failure};
 
@@ -24,11 +24,29 @@ const UNKNOWN_TARGETS: &str = paquebot_actors::handler::DeadLetterUnknown::NAME;
 /// What one client has counted for one target.
 type Events = BTreeMap<String, u64>;
 
+/// What clients have counted, summed up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    accepted: u64,
+    handled: u64,
+    dead: u64,
+}
+
+impl Sums {
+    fn add(&mut self, more: Self) {
+        self.accepted += more.accepted;
+        self.handled += more.handled;
+        self.dead += more.dead;
+    }
+}
+
 /// The totals of every process.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     /// By client and target: how many of each event.
     clients: BTreeMap<(String, String), Events>,
+    /// Lanes that clients have ended.
+    pub(super) lanes_retired: u64,
     /// By handler: handled and dead-lettered.
     handlers: BTreeMap<String, (u64, u64)>,
 }
@@ -40,6 +58,8 @@ pub(super) struct Standing {
     pub(super) pending: u64,
     /// The spool's name before, if it had to take a new one.
     pub(super) replaces: Option<String>,
+    /// Lanes that have ended in the life of its spool.
+    pub(super) lanes_retired: u64,
     /// Everything, for people.
     pub(super) all: Value,
 }
@@ -54,6 +74,7 @@ pub(super) fn standing(door: &Door) -> Result<Standing, Failure> {
     Ok(Standing {
         pending: pending.ok_or_else(missing)?,
         replaces: client.get("replaces").and_then(Value::as_str).map(str::to_owned),
+        lanes_retired: client.get("lanes_retired").and_then(Value::as_u64).unwrap_or_default(),
         all: client,
     })
 }
@@ -62,6 +83,7 @@ impl Accounts {
     /// Asks one client.
     pub(super) fn ask_client(&mut self, client: &str, door: &Door) -> Result<(), Failure> {
         self.read_client(client, &get(door, "/metrics")?);
+        self.lanes_retired += standing(door)?.lanes_retired;
         Ok(())
     }
 
@@ -102,6 +124,11 @@ impl Accounts {
         }
     }
 
+    /// How many packets clients have counted with one event.
+    pub(super) fn of_clients(&self, event: &str) -> u64 {
+        self.clients.values().filter_map(|events| events.get(event)).sum()
+    }
+
     /// How many packets handlers have handled, and how many became dead letters.
     pub(super) fn totals(&self) -> (u64, u64) {
         self.handlers.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
@@ -109,43 +136,56 @@ impl Accounts {
 
     /// Whether everything adds up, once nothing is pending any more.
     pub(super) fn check(&self, evidence: &Evidence, offences: &mut Offences) {
-        let mut by_route: BTreeMap<&str, (u64, u64, u64)> = BTreeMap::new();
+        let mut by_route: BTreeMap<&str, Sums> = BTreeMap::new();
         for ((client, target), events) in &self.clients {
             let of = |event: &str| events.get(event).copied().unwrap_or_default();
             let outcomes = ["handled", "dead_lettered", "expired", "evicted", "purged", "damaged"];
             let ended: u64 = outcomes.iter().map(|event| of(event)).sum();
             let what = format!("{client}, {target}: accepted, and ended or pending");
             equal(offences, &what, of("accepted"), ended + of("pending"));
-            let other = ["expired", "evicted", "purged", "damaged"];
-            let other: u64 = other.iter().map(|event| of(event)).sum();
-            equal(offences, &format!("{client}, {target}: gone by no outcome"), other, 0);
             let route = target.split('.').next().unwrap_or_default();
-            let sums = by_route.entry(route).or_default();
-            sums.0 += of("accepted");
-            sums.1 += of("handled");
-            sums.2 += of("dead_lettered");
+            let keep = ROUTES.iter().find(|it| it.name == route).map(|route| route.keep);
+            let other = ["expired", "evicted", "purged", "damaged"];
+            let other = other.iter().filter(|event| !may_be_gone(keep, event));
+            let other: u64 = other.map(|event| of(event)).sum();
+            equal(offences, &format!("{client}, {target}: gone by no outcome"), other, 0);
+            by_route.entry(route).or_default().add(Sums {
+                accepted: of("accepted"),
+                handled: of("handled"),
+                dead: of("dead_lettered"),
+            });
+        }
+        // What retired lanes counted has no target any more after a restart, so only the sums over
+        // all routes are equal.
+        let mut all = Sums::default();
+        for sums in by_route.values() {
+            all.add(*sums);
         }
         for route in ROUTES {
-            let (accepted, handled, dead) = by_route.get(route.name).copied().unwrap_or_default();
-            let handler = if route.end == End::Dead { UNKNOWN_TARGETS } else { route.name };
-            let server = self.handlers.get(handler).copied().unwrap_or_default();
             let name = route.name;
-            equal(offences, &format!("{name}: handled, by clients and server"), handled, server.0);
-            equal(
-                offences,
-                &format!("{name}: dead letters, by clients and server"),
-                dead,
-                server.1,
-            );
-            let (stored, unknown) = posted(evidence, name);
-            if accepted < stored || accepted > stored + unknown {
+            let clients = by_route.get(name).copied().unwrap_or_default();
+            let handler = if route.end == End::Dead { UNKNOWN_TARGETS } else { name };
+            let (handled, _) = self.handlers.get(handler).copied().unwrap_or_default();
+            if clients.handled > handled {
                 offences.add(Kind::Unaccounted, || {
                     format!(
-                        "{name}: {accepted} accepted by the clients, {stored} answered stored, \
-                         {unknown} unknown"
+                        "{name}: {} handled by clients, {handled} by the server",
+                        clients.handled
                     )
                 });
             }
+        }
+        let (handled, dead) = self.totals();
+        equal(offences, "handled, by clients and server", all.handled, handled);
+        equal(offences, "dead letters, by clients and server", all.dead, dead);
+        let (stored, unknown) = (evidence.stored.len() as u64, evidence.unknown.len() as u64);
+        if all.accepted < stored || all.accepted > stored + unknown {
+            offences.add(Kind::Unaccounted, || {
+                format!(
+                    "{} accepted by the clients, {stored} answered stored, {unknown} unknown",
+                    all.accepted
+                )
+            });
         }
         self.compare(evidence, offences);
     }
@@ -181,12 +221,15 @@ fn equal(offences: &mut Offences, what: &str, one: u64, other: u64) {
     }
 }
 
-/// How many packets to a route were answered "stored", and how many got no answer.
-fn posted(evidence: &Evidence, route: &str) -> (u64, u64) {
-    let belongs = |target: &str| target.split('.').next() == Some(route);
-    let stored = evidence.stored.iter().filter(|stored| belongs(&stored.sent.target)).count();
-    let unknown = evidence.unknown.iter().filter(|sent| belongs(&sent.target)).count();
-    (stored as u64, unknown as u64)
+/// Whether a client may have ended packets of such a route by such an event.
+fn may_be_gone(keep: Option<Keep>, event: &str) -> bool {
+    match keep {
+        Some(Keep::Always) => false,
+        Some(Keep::Briefly) => event == "expired",
+        Some(Keep::Latest) => event == "evicted",
+        // Lanes that were retired before a restart, of all routes.
+        None => event == "expired" || event == "evicted",
+    }
 }
 
 type Sample = (String, BTreeMap<String, String>, u64);

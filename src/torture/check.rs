@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::evidence::{Evidence, Seen, Sent, Stored, Visit};
+use super::evidence::{Evidence, Place, Seen, Sent, Stored, Visit};
 use super::offence::{Kind, Offences};
-use super::route::{self, End};
+use super::route::{self, End, Keep};
 
-/// A lane, as it is seen from outside.
+/// The lanes of one client and target, one after the other: its order, as it is seen from outside.
 type Lane = (Arc<str>, Arc<str>);
 
 /// A packet that may be there, without its id.
@@ -26,7 +26,7 @@ struct Checker<'e> {
     /// Where each id came out.
     found: HashMap<&'e str, Vec<End>>,
     /// How far each lane got at each end.
-    reached: HashMap<(Lane, End), u64>,
+    reached: HashMap<(Lane, End), Place>,
     /// What receivers were asked to take, whether they took it or not.
     visits: HashMap<&'e str, &'e Visit>,
     offences: Offences,
@@ -58,7 +58,7 @@ pub(super) fn check(evidence: &Evidence) -> Offences {
 impl<'e> Checker<'e> {
     /// What writers were told: each id once, and each writer's packets in its order.
     fn hear(&mut self, evidence: &'e Evidence) {
-        let mut last: HashMap<(Lane, u64), (u64, u64)> = HashMap::new();
+        let mut last: HashMap<(Lane, u64), (Place, u64)> = HashMap::new();
         for stored in &evidence.stored {
             let sent = &stored.sent;
             if let Some(other) = self.stored.insert(&stored.id, stored) {
@@ -68,14 +68,15 @@ impl<'e> Checker<'e> {
                 });
             }
             let before = last.entry((lane(sent), sent.writer)).or_default();
-            if (stored.number > before.0) != (sent.sequence > before.1) {
-                let number = before.0;
+            let place = Place::of(&stored.id);
+            if (place > before.0) != (sent.sequence > before.1) {
+                let before = before.0;
                 self.offences.add(Kind::OutOfOrder, || {
                     let packet = described(sent);
-                    format!("{}: {packet} was posted after number {number}", stored.id)
+                    format!("{}: {packet} was posted after {before:?}", stored.id)
                 });
             }
-            *before = (stored.number, sent.sequence);
+            *before = (place, sent.sequence);
         }
         for sent in &evidence.unknown {
             *self.unknown.entry(likeness(sent)).or_default() += 1;
@@ -84,7 +85,7 @@ impl<'e> Checker<'e> {
 
     /// A file has each line once, and each lane's in order.
     fn read_file(&mut self, file: &str, lines: &'e [Seen]) {
-        let mut last: BTreeMap<Lane, u64> = BTreeMap::new();
+        let mut last: BTreeMap<Lane, Place> = BTreeMap::new();
         let mut here: HashSet<&str> = HashSet::with_capacity(lines.len());
         for (at, seen) in lines.iter().enumerate() {
             let line = at + 1;
@@ -99,7 +100,7 @@ impl<'e> Checker<'e> {
 
     /// Receivers see each lane's packets in order, as each comes for the first time.
     fn read_visits(&mut self, visits: &'e [Visit]) {
-        let mut last: BTreeMap<Lane, u64> = BTreeMap::new();
+        let mut last: BTreeMap<Lane, Place> = BTreeMap::new();
         for visit in visits {
             let seen = &visit.seen;
             self.in_order(&mut last, seen, || "the receiver".to_owned());
@@ -123,11 +124,11 @@ impl<'e> Checker<'e> {
         }
     }
 
-    /// Everything that was answered "stored" has come out, and only where it has to.
+    /// Everything that was answered "stored" and is kept has come out, and only where it has to.
     fn look_for(&mut self, stored: &'e [Stored]) {
         for stored in stored.iter().filter(|stored| stored.sent.end != End::Discard) {
             let found = self.found.get(stored.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-            if found == [stored.sent.end] {
+            if found == [stored.sent.end] || found.is_empty() && may_be_gone(&stored.sent.target) {
                 continue;
             }
             let kind = if found.contains(&stored.sent.end) { Kind::Misplaced } else { Kind::Lost };
@@ -138,7 +139,7 @@ impl<'e> Checker<'e> {
                 let came = visits.get(stored.id.as_str()).map_or(0, |visit| visit.times);
                 format!(
                     "{}: {packet}: expected at {end:?}, found at {found:?}; it came to the \
-                     receiver {came} times, and its lane got as far as number {furthest}",
+                     receiver {came} times, and its lane got as far as {furthest:?}",
                     stored.id
                 )
             });
@@ -147,20 +148,21 @@ impl<'e> Checker<'e> {
 
     fn in_order(
         &mut self,
-        last: &mut BTreeMap<Lane, u64>,
+        last: &mut BTreeMap<Lane, Place>,
         seen: &Seen,
         place: impl FnOnce() -> String,
     ) {
         let lane = (Arc::clone(&seen.client), Arc::clone(&seen.target));
         let before = last.entry(lane).or_default();
-        if seen.number <= *before {
-            let number = *before;
+        let found = Place::of(&seen.id);
+        if found <= *before {
+            let before = *before;
             self.offences.add(Kind::OutOfOrder, || {
                 let place = place();
-                format!("{}: {place}: number {} after {number}", seen.id, seen.number)
+                format!("{}: {place}: {found:?} after {before:?}", seen.id)
             });
         }
-        *before = seen.number.max(*before);
+        *before = found.max(*before);
     }
 
     fn came_out(&mut self, seen: &'e Seen, end: End, place: impl Fn() -> String) {
@@ -176,7 +178,7 @@ impl<'e> Checker<'e> {
         self.found.entry(&seen.id).or_default().push(end);
         let lane = (Arc::clone(&seen.client), Arc::clone(&seen.target));
         let furthest = self.reached.entry((lane, end)).or_default();
-        *furthest = seen.number.max(*furthest);
+        *furthest = Place::of(&seen.id).max(*furthest);
     }
 
     /// The id was handed out for exactly this, or nobody heard which id it got.
@@ -208,6 +210,11 @@ impl<'e> Checker<'e> {
             }),
         }
     }
+}
+
+/// Whether a client may give such packets up; the accounts tell whether it did (R8).
+fn may_be_gone(target: &str) -> bool {
+    route::of(target).is_some_and(|route| route.keep != Keep::Always)
 }
 
 fn lane(sent: &Sent) -> Lane {

@@ -18,8 +18,13 @@ fn sent(target: &str, end: End, sequence: u64) -> Sent {
     Sent { client, target, end, digest, bytes: data.len() as u64, writer: 1, sequence }
 }
 
+/// The id of a packet of a spool that has one lane a target at a time.
+fn id(target: &str, lane: u64, number: u64) -> String {
+    format!("{:032x}-{lane}-{number}", xxh3_64(target.as_bytes()))
+}
+
 fn stored(target: &str, end: End, number: u64) -> Stored {
-    let id = format!("{target}-{number}");
+    let id = id(target, 1, number);
     Stored { id, number, sent: sent(target, end, number) }
 }
 
@@ -132,7 +137,7 @@ fn what_got_no_answer_may_be_there_once_and_not_more_often() {
         move |it: &mut Evidence| {
             it.unknown.push(unanswered.sent.clone());
             for number in 6..6 + times {
-                let id = format!("orders.0-{number}");
+                let id = id("orders.0", 1, number);
                 lines(it).push(Seen { id, number, ..seen(&unanswered) });
             }
         }
@@ -169,10 +174,34 @@ fn a_packet_at_another_end_than_its_own_is_found() {
 }
 
 #[test]
+fn what_a_client_may_give_up_may_be_missing_and_nothing_else() {
+    let gone = |target: &'static str| {
+        move |it: &mut Evidence| it.stored.push(stored(target, End::File, 9))
+    };
+    assert_eq!(found(gone("brief.0")), []);
+    assert_eq!(found(gone("latest.0")), []);
+    assert_eq!(found(gone("orders.1")), [(Kind::Lost, 1)]);
+}
+
+#[test]
+fn a_lane_that_follows_another_counts_anew() {
+    let follows_at = |line: usize| {
+        move |it: &mut Evidence| {
+            let mut next = stored("orders.0", End::File, 6);
+            (next.id, next.number) = (id("orders.0", 2, 1), 1);
+            lines(it).insert(line, seen(&next));
+            it.stored.push(next);
+        }
+    };
+    assert_eq!(found(follows_at(5)), []);
+    assert_eq!(found(follows_at(4)), [(Kind::OutOfOrder, 1)]);
+}
+
+#[test]
 fn clients_do_not_share_an_order() {
     let other = |it: &mut Evidence| {
         let mut other = stored("orders.0", End::File, 1);
-        (other.id, other.sent.client) = ("other-1".into(), Arc::from("client-2"));
+        (other.id, other.sent.client) = (id("other", 1, 1), Arc::from("client-2"));
         lines(it).push(seen(&other));
         it.stored.push(other);
     };

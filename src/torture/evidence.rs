@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use paquebot_protocol::PacketId;
+
 use super::route::End;
 
 /// A packet that a writer posted.
@@ -49,6 +51,24 @@ pub(super) struct Seen {
     pub(super) digest: u64,
     /// The length of its data.
     pub(super) bytes: u64,
+}
+
+/// Where a packet stands among those of its client and target: a lane that ended is followed by one
+/// with a higher number, in which packets are counted anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Its lane.
+    pub(super) lane: u64,
+    /// Its number there.
+    pub(super) number: u64,
+}
+
+impl Place {
+    /// The place of the packet with this id; what is no id comes before all.
+    pub(super) fn of(id: &str) -> Self {
+        id.parse::<PacketId>()
+            .map_or_else(|_| Self::default(), |id| Self { lane: id.lane.0, number: id.number.0 })
+    }
 }
 
 /// A packet that a receiver was asked to take.

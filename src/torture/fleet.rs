@@ -9,7 +9,7 @@ use super::draft::Drafter;
 use super::member::Member;
 use super::plan::{Plan, stream};
 use super::post::{Entrance, Post};
-use super::route::ROUTES;
+use super::route::{ROUTES, Route};
 use super::stage::Stage;
 use super::tally;
 use super::victim::Victim;
@@ -20,6 +20,9 @@ use crate::exit::{Code, Failure};
 /// How each client is written to.
 const WRITERS: [(Style, bool); 4] =
     [(Style::Single, false), (Style::Lines, false), (Style::Single, true), (Style::Single, false)];
+
+/// Lanes end and begin again all the time.
+const RETIRE_AFTER: &str = "2 s";
 
 /// Any port: nobody else listens at these addresses, and no outgoing connection takes one.
 const PORT: u16 = 7035;
@@ -101,11 +104,12 @@ fn server_config(listen: SocketAddr, receiver: SocketAddr) -> String {
 }
 
 fn client_config(name: &str, server: SocketAddr, source: SocketAddr) -> String {
+    let policies = ROUTES.iter().filter_map(Route::policy).collect::<String>();
     format!(
         "[client]\nid = \"{name}\"\ndata_dir = \"data\"\nservers = [\"{server}\"]\n\
          ping = \"1 s\"\nsilence = \"3 s\"\n\
          reconnect = {{ initial = \"20 ms\", max = \"1 s\" }}\n\
-         [client.spool]\nmax_bytes = \"512 MiB\"\n\
+         [client.spool]\nmax_bytes = \"512 MiB\"\nretire_after = \"{RETIRE_AFTER}\"\n{policies}\
          [[client.source]]\nname = \"tcp\"\nkind = \"http\"\nlisten = \"{source}\"\n\
          [[client.source]]\nname = \"unix\"\nkind = \"http\"\nlisten = \"unix:source.sock\"\n"
     )

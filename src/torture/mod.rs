@@ -55,9 +55,11 @@ pub fn torture(args: &TortureArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::of(Code::Internal, "starting"))?;
     let ran = runtime.block_on(async {
+        // It listens before there is anything to leave behind.
+        let interrupted = interrupted()?;
         tokio::select! {
             ran = run::run(seed, args, &dir) => ran.map(Some),
-            listened = interrupted() => listened.map(|()| None),
+            () = interrupted => Ok(None),
         }
     });
     // The processes die with whatever holds them.
@@ -105,14 +107,15 @@ fn directory(seed: u64) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// Ends when somebody asks this process to end.
-async fn interrupted() -> Result<(), Failure> {
+/// Listens from now on; ends when somebody asks this process to end.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
     let failed = || Failure::of::<std::io::Error>(Code::Internal, "listening for signals");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -25,6 +25,12 @@ pub(super) struct Report {
     pub(super) handled: u64,
     /// Packets that became dead letters.
     pub(super) dead: u64,
+    /// Packets that clients gave up because of their age.
+    pub(super) expired: u64,
+    /// Packets that made way at clients for later ones.
+    pub(super) evicted: u64,
+    /// Lanes that clients ended.
+    pub(super) lanes_retired: u64,
     /// The longest time that draining took; nothing when it did not end.
     pub(super) drain_max: Option<Duration>,
     /// The most memory of the server.
@@ -63,6 +69,9 @@ impl Report {
             "refused": self.of(tally::REFUSED),
             "handled": self.handled,
             "dead_lettered": self.dead,
+            "expired": self.expired,
+            "evicted": self.evicted,
+            "lanes_retired": self.lanes_retired,
             "drain_seconds_max": self.drain_max.map(|time| time.as_secs_f64()),
             "server_rss_peak_bytes": self.server_rss_peak_bytes,
             "client_rss_peak_bytes": self.client_rss_peak_bytes,
@@ -91,6 +100,9 @@ impl Report {
         row("answered stored", self.of(tally::STORED).to_string());
         row("handled", self.handled.to_string());
         row("dead letters", self.dead.to_string());
+        row("expired", self.expired.to_string());
+        row("evicted", self.evicted.to_string());
+        row("lanes retired", self.lanes_retired.to_string());
         row("without an answer", self.of(tally::UNKNOWN).to_string());
         row("refused", self.of(tally::REFUSED).to_string());
         for (group, name) in GROUPS {
