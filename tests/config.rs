@@ -26,6 +26,8 @@ mod hostile;
 mod place;
 #[path = "config/problems.rs"]
 mod problems;
+#[path = "config/program.rs"]
+mod program;
 #[path = "config/promises.rs"]
 mod promises;
 

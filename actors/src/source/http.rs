@@ -162,7 +162,7 @@ async fn accept(
     let (data, permit) = desk.body(headers, body, desk.outlet.packet_bytes_max()).await?;
     let mut batch = Batch::with_capacity(1, data.len() + 64);
     batch.push(&Packet { created_ms: clock::wall_ms(), data: &data, meta });
-    let handover = desk.outlet.store(target.clone(), batch, permit, deadline.is_some()).await;
+    let handover = desk.outlet.store(target.clone(), batch, None, permit, deadline.is_some()).await;
     let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
     desk.meters.sent(1);
     if let (Some(handled), Some(deadline)) = (handled, deadline)

@@ -91,7 +91,7 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
     let mut waiting = Vec::with_capacity(batches.len());
     for (target, batch) in batches {
         let stored = async {
-            (target.clone(), desk.outlet.store(target, batch, Permit::none(), false).await)
+            (target.clone(), desk.outlet.store(target, batch, None, Permit::none(), false).await)
         };
         waiting.push(stored);
     }

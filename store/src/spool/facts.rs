@@ -224,6 +224,8 @@ pub struct Stored {
     pub first: Number,
     /// How many there are.
     pub count: u64,
+    /// Whether they had been stored before, under the same key.
+    pub again: bool,
 }
 
 /// A commit that stored packets, declared some gone, ended or forgot lanes, or followed a find of
