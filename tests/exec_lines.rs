@@ -63,7 +63,8 @@ fn one_program_is_given_all_packets_as_the_lines_that_a_file_would_have() {
 #[test]
 fn it_may_ask_for_a_packet_again_and_reject_one_with_a_reason() {
     let answers = "if [ $data = 2 ]; then\n\
-         echo \"{\\\"id\\\":\\\"$id\\\",\\\"outcome\\\":\\\"rejected\\\",\\\"reason\\\":\\\"no\\\\u0007such\\\"}\"\n\
+         echo \"{\\\"id\\\":\\\"$id\\\",\\\"outcome\\\":\\\"rejected\\\",\
+         \\\"reason\\\":\\\"no\\\\u0007such\\\"}\"\n\
          elif [ $data = 3 ] && [ ! -e again ]; then touch again\n\
          echo \"{\\\"id\\\":\\\"$id\\\",\\\"outcome\\\":\\\"retry\\\",\\\"reason\\\":\\\"later\\\"}\"\nelse\n";
     let mut broker = script(&each(&format!("echo $data >> seen\n{answers}{HANDLED}\nfi")), LINES);
