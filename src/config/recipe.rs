@@ -16,6 +16,8 @@ use super::section::Section;
 const ON_ERROR: [(&str, OnError); 2] = [("send", OnError::Send), ("drop", OnError::Drop)];
 const HEADERS: &str = "a table of headers, each a name and a text or template";
 const HEADER_NAME: &str = "a name of 1 to 64 of a-z 0-9 . _ -";
+/// What a request is addressed to.
+const TARGET_OF_REQUEST: &str = "{{ target }}";
 const HEADER_NAME_BYTES_MAX: usize = 64;
 
 /// How events become packets. Every text has been compiled once, so that it will compile again.
@@ -51,12 +53,6 @@ impl Recipe {
         name: Option<&str>,
         fields: &'static [&'static str],
     ) -> Result<Self, Reported> {
-        let when = section.maybe(
-            "when",
-            &kind::checked("an expression in CEL", move |text| {
-                Condition::parse(text, fields).map(drop)
-            }),
-        );
         let target = section.required(
             "target",
             &kind::checked("a target id, or a template of one", move |text| {
@@ -69,6 +65,34 @@ impl Recipe {
                     return Err("expected no '$' at the start".to_owned());
                 }
                 Ok(())
+            }),
+        );
+        Self::read_for(section, name, fields, target)
+    }
+
+    /// Reads the recipe of a source whose events say themselves whom they are addressed to; nothing
+    /// when it changes nothing.
+    pub(super) fn read_of_requests(
+        section: &mut Section<'_>,
+        name: Option<&str>,
+        fields: &'static [&'static str],
+    ) -> Result<Option<Self>, Reported> {
+        let recipe = Self::read_for(section, name, fields, Ok(TARGET_OF_REQUEST.to_owned()))?;
+        let says =
+            recipe.when.is_some() || !recipe.headers.is_empty() || recipe.content_type.is_some();
+        Ok(says.then_some(recipe))
+    }
+
+    fn read_for(
+        section: &mut Section<'_>,
+        name: Option<&str>,
+        fields: &'static [&'static str],
+        target: Result<String, Reported>,
+    ) -> Result<Self, Reported> {
+        let when = section.maybe(
+            "when",
+            &kind::checked("an expression in CEL", move |text| {
+                Condition::parse(text, fields).map(drop)
             }),
         );
         let template = |text: &str| Template::parse(text, fields).map(drop);

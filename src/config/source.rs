@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use paquebot_actors::source::{
-    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, LineOptions, LongLine,
-    STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
+    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, HTTP_FIELDS, LineOptions,
+    LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
 };
 
 use super::address::{Listen, Reach};
@@ -64,6 +64,8 @@ pub enum SourceKind {
         max_connections: u64,
         /// The web pages' origins that may send, in lower case; requests of others are refused.
         allow_origins: Vec<String>,
+        /// How requests become packets, where the config says something of that.
+        recipe: Option<Recipe>,
     },
     /// A line that is written to a file is the event.
     Tail {
@@ -113,7 +115,7 @@ impl SourceKind {
     #[must_use]
     pub fn fields(&self) -> &'static [&'static str] {
         match self {
-            Self::Http { .. } => &[],
+            Self::Http { .. } => &HTTP_FIELDS,
             Self::Tail { .. } => &TAIL_FIELDS,
             Self::Directory { .. } => &DIRECTORY_FIELDS,
             Self::Exec { .. } => &EXEC_FIELDS,
@@ -189,11 +191,12 @@ fn read_http(section: &mut Section<'_>, name: Option<&str>) -> Result<SourceKind
     }
     section.without_effect("target", "each request names the target of its packet");
     section.unavailable(&["token_file", "tls"]);
-    section.unavailable(&["when", "headers", "content_type", "on_error", "target_on_error"]);
+    let recipe = Recipe::read_of_requests(section, name, &HTTP_FIELDS);
     Ok(SourceKind::Http {
         listen: listen?,
         max_connections: max_connections?,
         allow_origins: origins.into_values()?,
+        recipe: recipe?,
     })
 }
 

@@ -152,8 +152,16 @@ impl ClientPart {
         let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
         let outlet = self.outlet.clone();
         let worker = match &source.kind {
-            SourceKind::Http { listen, max_connections, allow_origins } => {
-                return self.start_http(source, listen, *max_connections, allow_origins);
+            SourceKind::Http { listen, max_connections, allow_origins, recipe } => {
+                let recipe = recipe.as_ref().map(|recipe| recipe_of(source, recipe)).transpose()?;
+                let options = HttpOptions {
+                    name: source.name.clone(),
+                    allow_origins: allow_origins.clone(),
+                    recipe,
+                    ttl: source.ttl,
+                    parse_duration: cli::duration,
+                };
+                return self.start_http(options, listen, *max_connections);
             }
             SourceKind::Tail { paths, start_at, lines, recipe } => {
                 let (paths, start_at, lines) = (paths.clone(), *start_at, *lines);
@@ -184,13 +192,13 @@ impl ClientPart {
 
     fn start_http(
         &mut self,
-        source: &config::Source,
+        options: HttpOptions,
         listen: &Listen,
         max_connections: u64,
-        allow_origins: &[String],
     ) -> Result<(), Failure> {
         let connections_max = usize::try_from(max_connections).unwrap_or(usize::MAX);
-        let doing = format!("source {}: listening on {listen} failed", source.name);
+        let name = options.name.clone();
+        let doing = format!("source {name}: listening on {listen} failed");
         let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
         let listener = match listen {
             Listen::Tcp(address) => {
@@ -202,16 +210,10 @@ impl ClientPart {
                 HttpListener::Unix(unix_socket::bind(path).map_err(failed())?, connections_max)
             }
         };
-        let options = HttpOptions {
-            name: source.name.clone(),
-            allow_origins: allow_origins.to_owned(),
-            ttl: source.ttl,
-            parse_duration: cli::duration,
-        };
         let actor = HttpSource::start(options, listener, self.outlet.clone()).map_err(failed())?;
         let address = HttpSource::start_in_arbiter(&self.sources_arbiter, |_| actor);
-        tracing::info!(source = source.name, listen = %listen, "takes packets over HTTP");
-        self.sources.push((source.name.clone(), address.recipient()));
+        tracing::info!(source = name, listen = %listen, "takes packets over HTTP");
+        self.sources.push((name, address.recipient()));
         Ok(())
     }
 

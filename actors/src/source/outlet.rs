@@ -90,18 +90,19 @@ impl Outlet {
         self.memory.take(bytes).await.ok_or(AppendError::Closed)
     }
 
-    /// Hands packets over and waits until they are on disk. The permit goes back then.
+    /// Hands packets over at once; what comes back waits until they are on disk. The permit goes
+    /// back then.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
-    pub async fn store(
+    pub fn store(
         &self,
         target: TargetId,
         batch: Batch,
         key: Option<Key>,
         permit: Permit,
         wants_handled: bool,
-    ) -> Result<Handover, AppendError> {
+    ) -> impl Future<Output = Result<Handover, AppendError>> + use<> {
         let (stored, is_stored) = oneshot::channel();
         let (handled, is_handled) = oneshot::channel();
         // The requester may have gone away meanwhile; the packets are stored all the same.
@@ -116,9 +117,11 @@ impl Outlet {
             drop(stored.send(outcome));
         };
         self.store.do_send(Store { target, batch, key, permit, stored: Box::new(reply), handled });
-        let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
-        let waits = wants_handled && !stored.again;
-        Ok(Handover { stored, handled: waits.then_some(is_handled) })
+        async move {
+            let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
+            let waits = wants_handled && !stored.again;
+            Ok(Handover { stored, handled: waits.then_some(is_handled) })
+        }
     }
 
     /// Hands packets over without waiting for room; for a source that bounds itself what it has

@@ -55,8 +55,8 @@ pub enum OnError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) target: TargetId,
-    headers: Vec<(String, String)>,
-    content_type: Option<String>,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) content_type: Option<String>,
     pub(super) ttl: Option<Duration>,
 }
 

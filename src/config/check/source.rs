@@ -11,7 +11,7 @@ use crate::config::{OnError, Reach, Recipe, Source, SourceKind, duration_in_word
 pub(super) fn tell(report: &mut Report, source: &Source) {
     let name = &source.name;
     match &source.kind {
-        SourceKind::Http { listen, max_connections, allow_origins } => {
+        SourceKind::Http { listen, max_connections, allow_origins, recipe } => {
             report.line(1, &format!("source {name}: http on {listen}"));
             report.line(2, "\"stored\" is said after the fsync that covers the packet");
             let who = match listen.reach() {
@@ -21,6 +21,14 @@ pub(super) fn tell(report: &mut Report, source: &Source) {
             report.line(2, &format!("requests: {who}; at most {max_connections} connections"));
             if !allow_origins.is_empty() {
                 report.line(2, &format!("web pages that may send: {}", allow_origins.join(", ")));
+            }
+            report.line(
+                2,
+                "what is repeated under one Idempotency-Key is stored once: for a day, and the last \
+                 100,000 keys (fewer when they would take a sixteenth of the spool)",
+            );
+            if let Some(recipe) = recipe {
+                tell_recipe(report, recipe);
             }
         }
         SourceKind::Tail { paths, start_at, lines, recipe } => {
