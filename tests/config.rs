@@ -14,6 +14,8 @@
 mod defaults;
 #[path = "config/destination.rs"]
 mod destination;
+#[path = "config/docs.rs"]
+mod docs;
 #[path = "config/driver.rs"]
 mod driver;
 #[path = "config/environment.rs"]

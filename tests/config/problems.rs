@@ -54,10 +54,6 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
     ] {
         assert_one(&text, "client.tls", "not available in this version");
     }
-    for key in ["when", "headers", "content_type", "on_error", "target_on_error"] {
-        let text = format!("{CLIENT}{SOURCE}{key} = 1");
-        assert_one(&text, &format!("client.source[0].{key}"), "not available in this version");
-    }
     for key in ["token_file", "tls"] {
         let text = format!("{CLIENT}{SOURCE}{key} = 1");
         assert_one(&text, &format!("client.source[0].{key}"), "not available in this version");

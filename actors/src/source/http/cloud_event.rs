@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -64,7 +65,7 @@ pub(super) fn recognise(order: &mut Order<'_>, headers: &HeaderMap) -> Result<()
     Ok(())
 }
 
-fn wrong(what: String) -> Problem {
+fn wrong(what: impl Display) -> Problem {
     Problem::bad_request(format!("CloudEvent: {what}"))
 }
 
@@ -117,7 +118,7 @@ fn open(order: &mut Order<'_>) -> Result<BTreeMap<String, String>, Problem> {
             decoded.map_err(|error| wrong(format!("data_base64: {error}")))?
         }
         (Some(_), Some(_)) => {
-            return Err(wrong("expected one of data and data_base64, found both".into()));
+            return Err(wrong("expected one of data and data_base64, found both"));
         }
     };
     // An event that does not say otherwise has JSON for its data.
