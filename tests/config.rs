@@ -14,6 +14,8 @@
 mod defaults;
 #[path = "config/destination.rs"]
 mod destination;
+#[path = "config/docs.rs"]
+mod docs;
 #[path = "config/driver.rs"]
 mod driver;
 #[path = "config/environment.rs"]
@@ -26,6 +28,8 @@ mod hostile;
 mod place;
 #[path = "config/problems.rs"]
 mod problems;
+#[path = "config/program.rs"]
+mod program;
 #[path = "config/promises.rs"]
 mod promises;
 

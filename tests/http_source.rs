@@ -44,8 +44,6 @@ fn each_kind_of_bad_request_is_refused_with_what_was_expected_and_found() {
     assert_problem(&reply, 413, "too-large", "1024");
     let reply = broker.connect().post("orders", b"x", &[("origin", "https://evil.example")]);
     assert_problem(&reply, 403, "forbidden", "allow_origins");
-    let reply = broker.connect().post("orders", b"x", &[("idempotency-key", "1")]);
-    assert_problem(&reply, 400, "bad-request", "not available");
     let reply = broker.connect().post("orders?wait=seen", b"x", &[]);
     assert_problem(&reply, 400, "bad-request", "stored or handled");
     let reply = broker.connect().post("orders?wait=handled&timeout=5", b"x", &[]);

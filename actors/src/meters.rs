@@ -202,6 +202,7 @@ impl Sums {
 #[derive(Debug, Clone)]
 pub struct SourceMeters {
     sent: Counter,
+    filtered: Counter,
     error: Counter,
 }
 
@@ -214,7 +215,8 @@ impl SourceMeters {
             let source = source.to_owned();
             counter!(events, "source" => source, "outcome" => outcome)
         };
-        Self { sent: outcome("sent"), error: outcome("error") }
+        let filtered = outcome("filtered");
+        Self { sent: outcome("sent"), filtered, error: outcome("error") }
     }
 
     /// Events became packets.
@@ -222,7 +224,12 @@ impl SourceMeters {
         self.sent.increment(events);
     }
 
-    /// An event did not become a packet.
+    /// An event was none of those that become packets.
+    pub fn filtered(&self) {
+        self.filtered.increment(1);
+    }
+
+    /// Something was wrong with an event.
     pub fn error(&self) {
         self.error.increment(1);
     }

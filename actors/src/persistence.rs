@@ -5,7 +5,9 @@
 
 use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
-use paquebot_store::{Append, AppendError, Identity, ReadError, Reply, Spool, Stored, Stretch};
+use paquebot_store::{
+    AppendError, Identity, Key, Parcel, Part, Position, ReadError, Reply, Spool, Stored, Stretch,
+};
 
 use crate::permit::Permit;
 use crate::receipts::{Handled, Receipts};
@@ -44,6 +46,8 @@ pub struct Store {
     pub target: TargetId,
     /// The packets.
     pub batch: Batch,
+    /// Under which key they are handed over, if under any.
+    pub key: Option<Key>,
     /// Their place in memory, given back when they are on disk.
     pub permit: Permit,
     /// Called after the fsync, or with what is in the way.
@@ -62,16 +66,68 @@ impl Handler<Store> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: Store, _: &mut Self::Context) {
-        let Store { target, batch, permit, stored, handled } = store;
+        let Store { target, batch, key, permit, stored, handled } = store;
         let receipts = self.receipts.clone();
-        let reply = move |outcome: Result<Stored, AppendError>| {
+        let reply = move |outcome: Result<Vec<Stored>, AppendError>| {
             drop(permit);
-            if let (Ok(batch), Some(handled)) = (&outcome, handled) {
+            let outcome =
+                outcome.and_then(|answers| answers.first().copied().ok_or(AppendError::Closed));
+            // What was stored long ago may have had its outcome before anybody can tell.
+            if let (Ok(batch), Some(handled)) = (&outcome, handled)
+                && !batch.again
+            {
                 receipts.promise(batch.lane, batch.first, batch.count, handled);
             }
             stored(outcome);
         };
-        self.spool.append(Append { target, batch, reply: Box::new(reply) });
+        let parts = vec![Part { target, batch, key }];
+        self.spool.store(Parcel { parts, positions: Vec::new(), reply: Box::new(reply) });
+    }
+}
+
+/// Store what a source has gathered, with how far it has come: all of it, or nothing.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct StoreParcel {
+    /// The packets.
+    pub parts: Vec<Part>,
+    /// How far the source has come with them.
+    pub positions: Vec<Position>,
+    /// Their place in memory, given back when they are on disk.
+    pub permit: Permit,
+    /// Called after the fsync, or with what is in the way.
+    pub stored: Reply<Result<Vec<Stored>, AppendError>>,
+}
+
+impl std::fmt::Debug for StoreParcel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoreParcel({} parts)", self.parts.len())
+    }
+}
+
+impl Handler<StoreParcel> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, store: StoreParcel, _: &mut Self::Context) {
+        let StoreParcel { parts, positions, permit, stored } = store;
+        let reply = move |outcome| {
+            drop(permit);
+            stored(outcome);
+        };
+        self.spool.store(Parcel { parts, positions, reply: Box::new(reply) });
+    }
+}
+
+/// How far has a source come?
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<(Vec<u8>, Vec<u8>)>")]
+pub struct Come(pub String);
+
+impl Handler<Come> for Persistence {
+    type Result = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn handle(&mut self, Come(source): Come, _: &mut Self::Context) -> Self::Result {
+        self.spool.positions(&source)
     }
 }
 

@@ -92,6 +92,7 @@ impl Admin {
             let options = HttpOptions {
                 name,
                 allow_origins: Vec::new(),
+                recipe: None,
                 ttl: None,
                 parse_duration: cli::duration,
             };

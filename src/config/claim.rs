@@ -31,6 +31,8 @@ pub(super) enum Claim {
     Server(String),
     /// A web page's origin that is let in by one source.
     Origin { source: String, origin: String },
+    /// Reading the standard input.
+    StandardInput,
 }
 
 /// The claims made so far.
@@ -79,6 +81,7 @@ impl Claim {
             Self::DataDir(_) => "a folder of its own",
             Self::Listen(_) => "an address of its own",
             Self::Server(_) | Self::Origin { .. } => "each entry once",
+            Self::StandardInput => "one source that reads the standard input",
         }
     }
 
@@ -91,6 +94,7 @@ impl Claim {
             Self::Pattern(pattern) => format!("\"{pattern}\""),
             Self::File(path) | Self::DataDir(path) => path.display().to_string(),
             Self::Listen(listen) => listen.to_string(),
+            Self::StandardInput => "another".to_owned(),
         }
     }
 }

@@ -66,9 +66,10 @@ impl Client {
     pub(super) fn read(mut section: Section<'_>) -> Result<Self, Reported> {
         let id = read_id(&mut section);
         let data_dir = read_data_dir(&mut section);
-        let sources = Source::read_all(&mut section);
         let max_packet_bytes =
             section.optional("max_packet_bytes", &kind::size(PACKET_BYTES), PACKET_BYTES_DEFAULT);
+        let longest = max_packet_bytes.as_ref().copied().unwrap_or(*PACKET_BYTES.end());
+        let sources = Source::read_all(&mut section, longest);
         let spool = section.table("spool").and_then(|spool| Spool::read(spool, max_packet_bytes));
         let servers = read_servers(&mut section);
         let ping = section.optional("ping", &kind::duration(WAIT), PING_DEFAULT);

@@ -18,7 +18,7 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Who has not answered within a day has forgotten the question.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 const CONCURRENCY_DEFAULT: u64 = 8;
-/// Each takes a connection, and the process may open 20,000 files.
+/// Each takes a connection, or a process and its pipes, and this process may open 20,000 files.
 const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
 /// Answers by which a destination says that this packet will never do.
 const REJECTED_STATUSES_DEFAULT: [u16; 4] = [400, 413, 415, 422];
@@ -57,9 +57,8 @@ impl Destination {
             section.list("rejected_statuses", &kind::count(STATUS));
             Ok(REJECTED_STATUSES_DEFAULT.map(u64::from).to_vec())
         };
-        let timeout = section.optional("timeout", &kind::duration(TIMEOUT), TIMEOUT_DEFAULT);
-        let concurrency =
-            section.optional("concurrency", &kind::count(CONCURRENCY), CONCURRENCY_DEFAULT);
+        let timeout = read_timeout(section);
+        let concurrency = read_concurrency(section);
         section.unavailable(&["tls"]);
         let in_range = |status: u64| u16::try_from(status).ok();
         Ok(Self {
@@ -70,6 +69,16 @@ impl Destination {
             concurrency: concurrency?,
         })
     }
+}
+
+/// How long whoever is asked may take.
+pub(super) fn read_timeout(section: &mut Section<'_>) -> Result<Duration, Reported> {
+    section.optional("timeout", &kind::duration(TIMEOUT), TIMEOUT_DEFAULT)
+}
+
+/// How many are asked at once.
+pub(super) fn read_concurrency(section: &mut Section<'_>) -> Result<u64, Reported> {
+    section.optional("concurrency", &kind::count(CONCURRENCY), CONCURRENCY_DEFAULT)
 }
 
 fn read_header(name: &str, entry: &Entry<'_>) -> Result<(HeaderName, HeaderValue), Fault> {

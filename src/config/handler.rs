@@ -14,6 +14,7 @@ use super::destination::Destination;
 use super::kind;
 use super::loading::Reported;
 use super::problem::Fault;
+use super::program::Program;
 use super::retry::{GivingUp, RetryPolicy};
 use super::rotate::Rotate;
 use super::section::Section;
@@ -25,17 +26,39 @@ const RETRY_DEFAULT: RetryPolicy = RetryPolicy {
 };
 /// A packet that waits a month between two tries has been forgotten.
 const RETRY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(30 * 24);
-/// The kinds of this version, and those of later ones.
 /// Some give up within seconds, none after longer than this.
 const GIVE_UP_AFTER: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_hours(3650 * 24);
-const KINDS: [(&str, Word); 3] =
-    [("file", Word::File), ("http", Word::Http), ("discard", Word::Discard)];
-const KINDS_LATER: [&str; 2] = ["exec", "log"];
-/// What the handlers that write to a disk, or nowhere, can do nothing with.
-const OF_A_DESTINATION: [&str; 5] =
-    ["url", "headers", "rejected_statuses", "timeout", "concurrency"];
-const NOT_ASKED: &str = "only a handler of kind \"http\" asks somebody else";
+const KINDS: [(&str, Word); 5] = [
+    ("file", Word::File),
+    ("http", Word::Http),
+    ("exec", Word::Exec),
+    ("log", Word::Log),
+    ("discard", Word::Discard),
+];
+/// What only handlers of one kind, or of some, can do something with.
+const OF_OTHERS: [(&[Word], &[&str], &str); 5] = [
+    (&[Word::File], &["path", "format", "rotate"], "only a handler of kind \"file\" writes a file"),
+    (
+        &[Word::Http],
+        &["url", "headers", "rejected_statuses"],
+        "only a handler of kind \"http\" asks a server",
+    ),
+    (&[Word::Log], &["level"], "only a handler of kind \"log\" logs packets"),
+    (&[Word::Exec], &["command", "mode"], "only a handler of kind \"exec\" starts a program"),
+    (
+        &[Word::Http, Word::Exec],
+        &["timeout", "concurrency"],
+        "only a handler of kind \"http\" or \"exec\" asks somebody else",
+    ),
+];
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("trace", LogLevel::Trace),
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warn", LogLevel::Warn),
+    ("error", LogLevel::Error),
+];
 const FORMATS: [(&str, FileFormat); 2] = [("ndjson", FileFormat::Ndjson), ("raw", FileFormat::Raw)];
 
 /// A handler.
@@ -67,8 +90,30 @@ pub enum HandlerKind {
     },
     /// POSTs each packet somewhere, at least once.
     Http(Box<Destination>),
+    /// Asks a program what becomes of each packet, at least once.
+    Exec(Program),
+    /// Shows each packet in the server's own log, at least once.
+    Log {
+        /// As how important.
+        level: LogLevel,
+    },
     /// Keeps nothing.
     Discard,
+}
+
+/// How important a line of a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogLevel {
+    /// For whoever looks for one thing.
+    Trace,
+    /// For whoever looks for a fault.
+    Debug,
+    /// What is shown if nobody says otherwise.
+    Info,
+    /// Something to look at.
+    Warn,
+    /// Something to act upon.
+    Error,
 }
 
 /// How a packet is written to a file.
@@ -81,10 +126,12 @@ pub enum FileFormat {
 }
 
 /// The word in the file for a kind.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Word {
     File,
     Http,
+    Exec,
+    Log,
     Discard,
 }
 
@@ -110,14 +157,25 @@ impl Handler {
         }
         let retry = section.table("retry");
         // Without a kind nothing is known about the other keys, so they are not complained about.
-        let word = section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))?;
+        let word = section.required("kind", &kind::choice(&KINDS, &[]))?;
+        for (words, keys, reason) in OF_OTHERS {
+            for key in keys.iter().filter(|_| !words.contains(&word)) {
+                section.without_effect(key, reason);
+            }
+        }
         let kind = match word {
             Word::File => read_file(&mut section),
-            Word::Http => read_http(&mut section),
-            Word::Discard => Ok(read_discard(&mut section)),
+            Word::Http => Destination::read(&mut section)
+                .map(|destination| HandlerKind::Http(Box::new(destination))),
+            Word::Exec => Program::read(&mut section).map(HandlerKind::Exec),
+            Word::Log => section
+                .optional("level", &kind::choice(&LEVELS, &[]), LogLevel::Info)
+                .map(|level| HandlerKind::Log { level }),
+            Word::Discard => Ok(HandlerKind::Discard),
         };
         let giving_up = match word {
-            Word::Http => GivingUp::Within(GIVE_UP_AFTER),
+            Word::Http | Word::Exec => GivingUp::Within(GIVE_UP_AFTER),
+            Word::Log => GivingUp::WithoutEffect("a handler of kind \"log\" cannot fail"),
             Word::File => GivingUp::WithoutEffect("a file takes each packet once there is room"),
             Word::Discard => GivingUp::WithoutEffect("a handler of kind \"discard\" cannot fail"),
         };
@@ -134,28 +192,8 @@ fn read_file(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
         section.claim("path", Claim::File(path.clone()));
     }
     let format = section.optional("format", &kind::choice(&FORMATS, &[]), FileFormat::Ndjson);
-    for key in OF_A_DESTINATION {
-        section.without_effect(key, NOT_ASKED);
-    }
     let is_set = section.has("rotate");
     let rotate = section.table("rotate");
     let rotate = rotate.and_then(|rotate| is_set.then(|| Rotate::read(rotate)).transpose());
     Ok(HandlerKind::File { path: path?, format: format?, rotate: rotate? })
-}
-
-fn read_http(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
-    for key in ["path", "format", "rotate"] {
-        section.without_effect(key, "a handler of kind \"http\" writes no file");
-    }
-    Destination::read(section).map(|destination| HandlerKind::Http(Box::new(destination)))
-}
-
-fn read_discard(section: &mut Section<'_>) -> HandlerKind {
-    for key in ["path", "format", "rotate"] {
-        section.without_effect(key, "a handler of kind \"discard\" writes nothing");
-    }
-    for key in OF_A_DESTINATION {
-        section.without_effect(key, NOT_ASKED);
-    }
-    HandlerKind::Discard
 }

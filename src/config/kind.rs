@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Uri;
-use paquebot_protocol::{ClientId, TargetPattern};
+use paquebot_protocol::{ClientId, TargetId, TargetPattern};
 
 use super::address::{Address, Listen};
 use super::duration::{A_DURATION, duration_in_words, parse_duration};
@@ -119,6 +119,36 @@ pub(super) fn client_id() -> Kind<'static, ClientId> {
     Kind::plain(format!("a client's id: {LABEL}"), |entry| entry.text()?.parse().ok())
 }
 
+/// A target id that a source may use.
+pub(super) fn target() -> Kind<'static, TargetId> {
+    Kind::new("a target id, such as \"orders.eu\"", |entry, expected| {
+        let text = entry.text().ok_or_else(|| entry.unexpected(expected))?;
+        let target: TargetId = text.parse().map_err(Fault::Pattern)?;
+        if target.is_reserved() {
+            Err(entry.unexpected("a target id without '$' at its start"))
+        } else {
+            Ok(target)
+        }
+    })
+}
+
+/// A text for which `check` says in words what is wrong with it.
+pub(super) fn checked<'f>(
+    expected: &str,
+    check: impl Fn(&str) -> Result<(), String> + 'f,
+) -> Kind<'f, String> {
+    Kind::new(expected, move |entry, expected| {
+        let text = entry.text().ok_or_else(|| entry.unexpected(expected))?;
+        let found = || entry.found();
+        check(text).map_err(|reason| Fault::Senseless {
+            expected: expected.to_owned(),
+            found: found(),
+            reason,
+        })?;
+        Ok(text.to_owned())
+    })
+}
+
 /// A target pattern.
 pub(super) fn pattern() -> Kind<'static, TargetPattern> {
     Kind::new("a target pattern, such as \"orders.>\"", |entry, expected| {
@@ -159,6 +189,22 @@ pub(super) fn listen(folder: &Path) -> Kind<'_, Listen> {
 /// A path, made absolute.
 pub(super) fn path(folder: &Path) -> Kind<'_, PathBuf> {
     Kind::plain("a path", move |entry| absolute(folder, entry.text()?))
+}
+
+/// A pattern of paths, made absolute.
+pub(super) fn glob(folder: &Path) -> Kind<'_, String> {
+    Kind::plain("a pattern of paths, such as \"/var/log/app/*.log\"", move |entry| {
+        let text = entry.text()?;
+        glob::Pattern::new(text).ok()?;
+        absolute(folder, text)?.into_os_string().into_string().ok()
+    })
+}
+
+/// A program, or what it is told.
+pub(super) fn argument() -> Kind<'static, String> {
+    Kind::plain("a text without zero bytes", |entry| {
+        entry.text().filter(|text| !text.contains('\0')).map(str::to_owned)
+    })
 }
 
 /// A path in which nothing is filled in; later versions will fill in `{target}` and the like.

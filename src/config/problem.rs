@@ -89,6 +89,16 @@ pub enum Fault {
         /// What stands there.
         found: String,
     },
+    /// A text that is read as something, and does not make sense as that.
+    #[error("expected {expected}, found {found}: {reason}")]
+    Senseless {
+        /// What should stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A text that is no target pattern.
     #[error("{0}")]
     Pattern(#[from] TargetError),

@@ -2,8 +2,17 @@
 //!
 //! Decides which kinds of sources there are and what each needs. Never listens.
 
+mod directory;
+mod exec;
+mod timer;
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use paquebot_actors::source::{
+    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, HTTP_FIELDS, LineOptions,
+    LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
+};
 
 use super::address::{Listen, Reach};
 use super::claim::Claim;
@@ -11,14 +20,26 @@ use super::kind;
 use super::loading::Reported;
 use super::policy::read_ttl;
 use super::problem::Fault;
+use super::recipe::Recipe;
 use super::section::Section;
 
 const MAX_CONNECTIONS_DEFAULT: u64 = 1024;
 /// A process can't hold more files open than this on any system we know.
 pub(super) const MAX_CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
 /// The kinds of this version, and those of later ones.
-const KINDS: [(&str, Word); 1] = [("http", Word::Http)];
-const KINDS_LATER: [&str; 6] = ["tail", "directory", "exec", "timer", "host", "stdin"];
+const KINDS: [(&str, Word); 6] = [
+    ("http", Word::Http),
+    ("tail", Word::Tail),
+    ("directory", Word::Directory),
+    ("exec", Word::Exec),
+    ("timer", Word::Timer),
+    ("stdin", Word::Stdin),
+];
+const KINDS_LATER: [&str; 1] = ["host"];
+const START_AT: [(&str, StartAt); 2] = [("end", StartAt::End), ("beginning", StartAt::Beginning)];
+const LONG_LINE: [(&str, LongLine); 2] =
+    [("split", LongLine::Split), ("truncate", LongLine::Truncate)];
+const LINE_BYTES_DEFAULT: u64 = 256 * 1024;
 
 /// A source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,34 +64,108 @@ pub enum SourceKind {
         max_connections: u64,
         /// The web pages' origins that may send, in lower case; requests of others are refused.
         allow_origins: Vec<String>,
+        /// How requests become packets, where the config says something of that.
+        recipe: Option<Recipe>,
     },
+    /// A line that is written to a file is the event.
+    Tail {
+        /// Patterns of paths, absolute; never empty.
+        paths: Vec<String>,
+        /// Where a file is begun that was never seen before.
+        start_at: StartAt,
+        /// How lines are cut.
+        lines: LineOptions,
+        /// How they become packets.
+        recipe: Recipe,
+    },
+    /// A file that is put into a directory is the event.
+    Directory {
+        /// Which files, and what becomes of them.
+        options: DirectoryOptions,
+        /// How they become packets.
+        recipe: Recipe,
+    },
+    /// What a command writes is the event.
+    Exec {
+        /// Which command, and what of its output.
+        options: ExecOptions,
+        /// How it becomes packets.
+        recipe: Recipe,
+    },
+    /// That some time has passed, or has come, is the event.
+    Timer {
+        /// When.
+        ticks: Ticks,
+        /// The data of its packet: a text or a template.
+        data: String,
+        /// How it becomes a packet.
+        recipe: Recipe,
+    },
+    /// A line on the standard input is the event.
+    Stdin {
+        /// How lines are cut.
+        lines: LineOptions,
+        /// How they become packets.
+        recipe: Recipe,
+    },
+}
+
+impl SourceKind {
+    /// What the events of such a source offer to `when` and to templates.
+    #[must_use]
+    pub fn fields(&self) -> &'static [&'static str] {
+        match self {
+            Self::Http { .. } => &HTTP_FIELDS,
+            Self::Tail { .. } => &TAIL_FIELDS,
+            Self::Directory { .. } => &DIRECTORY_FIELDS,
+            Self::Exec { .. } => &EXEC_FIELDS,
+            Self::Timer { .. } => &TIMER_FIELDS,
+            Self::Stdin { .. } => &STDIN_FIELDS,
+        }
+    }
 }
 
 /// The word in the file for a kind.
 #[derive(Debug, Clone, Copy)]
 enum Word {
     Http,
+    Tail,
+    Directory,
+    Exec,
+    Timer,
+    Stdin,
 }
 
 impl Source {
     /// Reads every source of a client.
-    pub(super) fn read_all(client: &mut Section<'_>) -> Result<Vec<Self>, Reported> {
-        let sources: Vec<_> = client.tables("source")?.into_iter().map(Self::read).collect();
+    pub(super) fn read_all(
+        client: &mut Section<'_>,
+        packet_bytes_max: u64,
+    ) -> Result<Vec<Self>, Reported> {
+        let sources: Vec<_> = client
+            .tables("source")?
+            .into_iter()
+            .map(|section| Self::read(section, packet_bytes_max))
+            .collect();
         sources.into_iter().collect()
     }
 
-    fn read(mut section: Section<'_>) -> Result<Self, Reported> {
+    fn read(mut section: Section<'_>, packet_bytes_max: u64) -> Result<Self, Reported> {
         let name = section.required("name", &kind::name());
         if let Ok(name) = &name {
             section.claim("name", Claim::SourceName(name.clone()));
         }
         // Without a kind nothing is known about the other keys, so they are not complained about.
+        let named = name.as_deref().ok();
         let kind = match section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))? {
-            Word::Http => read_http(&mut section, name.as_deref().ok()),
+            Word::Http => read_http(&mut section, named),
+            Word::Tail => read_tail(&mut section, named, packet_bytes_max),
+            Word::Directory => directory::read(&mut section, named),
+            Word::Exec => exec::read(&mut section, named, packet_bytes_max),
+            Word::Timer => timer::read(&mut section, named),
+            Word::Stdin => read_stdin(&mut section, named, packet_bytes_max),
         };
         let ttl = read_ttl(&mut section);
-        section.unavailable(&["when", "headers", "content_type"]);
-        section.unavailable(&["on_error", "target_on_error"]);
         section.finish();
         Ok(Self { name: name?, kind: kind?, ttl: ttl? })
     }
@@ -96,9 +191,49 @@ fn read_http(section: &mut Section<'_>, name: Option<&str>) -> Result<SourceKind
     }
     section.without_effect("target", "each request names the target of its packet");
     section.unavailable(&["token_file", "tls"]);
+    let recipe = Recipe::read_of_requests(section, name, &HTTP_FIELDS);
     Ok(SourceKind::Http {
         listen: listen?,
         max_connections: max_connections?,
         allow_origins: origins.into_values()?,
+        recipe: recipe?,
     })
+}
+
+fn read_tail(
+    section: &mut Section<'_>,
+    name: Option<&str>,
+    packet_bytes_max: u64,
+) -> Result<SourceKind, Reported> {
+    let paths = section.full_list("paths", &kind::glob(section.loading().folder()));
+    let start_at = section.optional("start_at", &kind::choice(&START_AT, &[]), StartAt::End);
+    let lines = read_lines(section, packet_bytes_max);
+    let recipe = Recipe::read(section, name, &TAIL_FIELDS);
+    Ok(SourceKind::Tail {
+        paths: paths.into_values()?,
+        start_at: start_at?,
+        lines: lines?,
+        recipe: recipe?,
+    })
+}
+
+fn read_stdin(
+    section: &mut Section<'_>,
+    name: Option<&str>,
+    packet_bytes_max: u64,
+) -> Result<SourceKind, Reported> {
+    section.claim("kind", Claim::StandardInput);
+    let lines = read_lines(section, packet_bytes_max);
+    let recipe = Recipe::read(section, name, &STDIN_FIELDS);
+    Ok(SourceKind::Stdin { lines: lines?, recipe: recipe? })
+}
+
+/// How lines are cut: none may be longer than a packet.
+fn read_lines(section: &mut Section<'_>, packet_bytes_max: u64) -> Result<LineOptions, Reported> {
+    let most = packet_bytes_max.max(1);
+    let usual = LINE_BYTES_DEFAULT.min(most);
+    let bytes_max = section.optional("max_line_bytes", &kind::size(1..=most), usual);
+    let long = section.optional("long_line", &kind::choice(&LONG_LINE, &[]), LongLine::Split);
+    let bytes_max = usize::try_from(bytes_max?).unwrap_or(usize::MAX);
+    Ok(LineOptions { bytes_max, long: long? })
 }

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::connection::{
     Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, SpoolTime, StoredRuns,
@@ -15,7 +15,8 @@ use paquebot_actors::permit::Purse;
 use paquebot_actors::persistence::Persistence;
 use paquebot_actors::receipts::Receipts;
 use paquebot_actors::source::{
-    HttpListener, HttpOptions, HttpSource, Lifetimes, Outlet, StopSource,
+    Condition, HttpListener, HttpOptions, HttpSource, Lifetimes, OnError, Outlet, Recipe,
+    StopSource, TailOptions, Template, TimerOptions, Worker, directory, exec, stdin, tail, timer,
 };
 use paquebot_store::{
     Committed, FileDisk, Identity, LanePolicy, Opened, Policies, Spool, SpoolOptions, WhenFull,
@@ -39,7 +40,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct ClientPart {
     spool: Spool,
     connection: Addr<Connection>,
-    sources: Vec<(String, Addr<HttpSource>)>,
+    sources: Vec<(String, Recipient<StopSource>)>,
     memory: Purse,
     outlet: Outlet,
     view: ClientView,
@@ -105,7 +106,7 @@ impl ClientPart {
         let memory = Purse::new(SOURCE_MEMORY_BYTES);
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
         let outlet = Outlet::new(
-            persistence.recipient(),
+            &persistence,
             memory.clone(),
             packet_bytes_max,
             meters.clone(),
@@ -147,9 +148,57 @@ impl ClientPart {
     }
 
     fn start_source(&mut self, source: &config::Source) -> Result<(), Failure> {
-        let SourceKind::Http { listen, max_connections, allow_origins } = &source.kind;
-        let connections_max = usize::try_from(*max_connections).unwrap_or(usize::MAX);
-        let doing = format!("source {}: listening on {listen} failed", source.name);
+        let doing = format!("source {}: no thread for it", source.name);
+        let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
+        let outlet = self.outlet.clone();
+        let worker = match &source.kind {
+            SourceKind::Http { listen, max_connections, allow_origins, recipe } => {
+                let recipe = recipe.as_ref().map(|recipe| recipe_of(source, recipe)).transpose()?;
+                let options = HttpOptions {
+                    name: source.name.clone(),
+                    allow_origins: allow_origins.clone(),
+                    recipe,
+                    ttl: source.ttl,
+                    parse_duration: cli::duration,
+                };
+                return self.start_http(options, listen, *max_connections);
+            }
+            SourceKind::Tail { paths, start_at, lines, recipe } => {
+                let (paths, start_at, lines) = (paths.clone(), *start_at, *lines);
+                let options = TailOptions { paths, start_at, lines };
+                tail::start(options, recipe_of(source, recipe)?, outlet).map_err(failed())?
+            }
+            SourceKind::Directory { options, recipe } => {
+                let recipe = recipe_of(source, recipe)?;
+                directory::start(options.clone(), recipe, outlet).map_err(failed())?
+            }
+            SourceKind::Exec { options, recipe } => {
+                let recipe = recipe_of(source, recipe)?;
+                exec::start(options.clone(), recipe, outlet).map_err(failed())?
+            }
+            SourceKind::Timer { ticks, data, recipe } => {
+                let data = compiled(source, data)?;
+                let options = TimerOptions { ticks: ticks.clone(), data };
+                timer::start(options, recipe_of(source, recipe)?, outlet).map_err(failed())?
+            }
+            SourceKind::Stdin { lines, recipe } => {
+                stdin::start(*lines, recipe_of(source, recipe)?, outlet).map_err(failed())?
+            }
+        };
+        let address = Worker::start_in_arbiter(&self.sources_arbiter, |_| worker);
+        self.sources.push((source.name.clone(), address.recipient()));
+        Ok(())
+    }
+
+    fn start_http(
+        &mut self,
+        options: HttpOptions,
+        listen: &Listen,
+        max_connections: u64,
+    ) -> Result<(), Failure> {
+        let connections_max = usize::try_from(max_connections).unwrap_or(usize::MAX);
+        let name = options.name.clone();
+        let doing = format!("source {name}: listening on {listen} failed");
         let failed = || Failure::of::<std::io::Error>(Code::Io, &doing);
         let listener = match listen {
             Listen::Tcp(address) => {
@@ -161,16 +210,10 @@ impl ClientPart {
                 HttpListener::Unix(unix_socket::bind(path).map_err(failed())?, connections_max)
             }
         };
-        let options = HttpOptions {
-            name: source.name.clone(),
-            allow_origins: allow_origins.clone(),
-            ttl: source.ttl,
-            parse_duration: cli::duration,
-        };
         let actor = HttpSource::start(options, listener, self.outlet.clone()).map_err(failed())?;
         let address = HttpSource::start_in_arbiter(&self.sources_arbiter, |_| actor);
-        tracing::info!(source = source.name, listen = %listen, "takes packets over HTTP");
-        self.sources.push((source.name.clone(), address));
+        tracing::info!(source = name, listen = %listen, "takes packets over HTTP");
+        self.sources.push((name, address.recipient()));
         Ok(())
     }
 
@@ -258,6 +301,36 @@ fn keeping(config: &config::Client) -> Policies {
 fn lifetimes(config: &config::Client) -> Lifetimes {
     let policies = config.policies.clone();
     Lifetimes(Arc::new(move |target| config::Policy::of(&policies, target)?.ttl))
+}
+
+/// A source's recipe, compiled. The config has compiled it before.
+fn recipe_of(source: &config::Source, recipe: &config::Recipe) -> Result<Recipe, Failure> {
+    let fields = source.kind.fields();
+    let failed = |why: String| Failure::new(Code::Config, format!("source {}: {why}", source.name));
+    let template = |text: &String| compiled(source, text);
+    let when = recipe.when.as_ref();
+    let headers = recipe.headers.iter();
+    Ok(Recipe {
+        source: source.name.clone(),
+        when: when.map(|text| Condition::parse(text, fields).map_err(failed)).transpose()?,
+        target: template(&recipe.target)?,
+        headers: headers
+            .map(|(name, text)| Ok((name.clone(), template(text)?)))
+            .collect::<Result<_, Failure>>()?,
+        content_type: recipe.content_type.as_ref().map(template).transpose()?,
+        ttl: source.ttl,
+        on_error: match recipe.on_error {
+            config::OnError::Send => OnError::Send,
+            config::OnError::Drop => OnError::Drop,
+        },
+        target_on_error: recipe.target_on_error.clone(),
+    })
+}
+
+/// A template of a source, compiled. The config has compiled it before.
+fn compiled(source: &config::Source, text: &str) -> Result<Template, Failure> {
+    let failed = |why: String| Failure::new(Code::Config, format!("source {}: {why}", source.name));
+    Template::parse(text, source.kind.fields()).map_err(failed)
 }
 
 fn announce(config: &config::Client, identity: &Identity, pending: u64) {

@@ -4,6 +4,7 @@
 //! logged and left behind; what is stored stays stored.
 
 mod client;
+mod handlers;
 mod server;
 
 use std::time::Duration;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::handler::{
-    DeadLetterUnknown, Discard, FileFormat, FileHandler, FileOptions, FinishFile, FinishHttp,
-    Handle, HandlerBoard, HandlerMeters, HttpHandler, HttpHandlerOptions, RealDisk, Rotation,
+    AskingHandler, AwaitEnd, FileHandler, FinishAsking, FinishFile, Handle,
 };
-use paquebot_actors::ledger::{Ledger, Record, Tried};
+use paquebot_actors::ledger::Ledger;
 use paquebot_actors::listener::{Listener, Shut};
 use paquebot_actors::permit::Purse;
 use paquebot_actors::roster::Roster;
-use paquebot_actors::router::{Router, UnknownTarget};
+use paquebot_actors::router::Router;
 use paquebot_actors::seat::Seats;
 use paquebot_actors::session::{SessionOptions, SessionPorts};
 use paquebot_actors::share::Shares;
@@ -21,12 +20,13 @@ use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
 use paquebot_protocol::frame::Limits;
 use paquebot_protocol::route::RouteTable;
 use paquebot_store::{
-    DeadLetterLimits, FileDisk, Ledger as Store, LedgerOpened, LedgerOptions, WhenDeadLettersFull,
+    DeadLetterLimits, FileDisk, Ledger as Store, LedgerOptions, WhenDeadLettersFull,
 };
 
+use super::handlers::{House, share};
 use super::{step, store_failure};
 use crate::admin::{HandlerView, ServerView};
-use crate::config::{self, HandlerKind};
+use crate::config;
 use crate::exit::{Code, Failure};
 
 /// Threads for sessions; the first one also has the router and the ledger's door.
@@ -42,9 +42,6 @@ const LANE_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=8 * 1024 * 
 /// One connection may have this share.
 const CONNECTION_SHARE: u64 = 8;
 
-/// A handler whose work others do may have this one; the rest is for the others when it hangs.
-const HANDLER_SHARE: u64 = 2;
-
 /// Lanes that one client may have open.
 const LANES_MAX: u32 = 100_000;
 
@@ -55,7 +52,7 @@ pub struct ServerPart {
     listener: Addr<Listener>,
     seats: Seats,
     files: Vec<Addr<FileHandler>>,
-    posts: Vec<Addr<HttpHandler>>,
+    asking: Vec<Addr<AskingHandler>>,
     view: ServerView,
 }
 
@@ -96,13 +93,13 @@ impl ServerPart {
             record: ledger.clone().recipient(),
             tried: ledger.clone().recipient(),
             files: Vec::new(),
-            posts: Vec::new(),
+            asking: Vec::new(),
             boards: Vec::new(),
         };
         let handlers = config.handlers.iter().map(|handler| house.handler(handler));
         let handlers: Vec<Recipient<Handle>> = handlers.collect::<Result<_, _>>()?;
         let unknown = house.unknown(config.unknown_target);
-        let (files, posts, boards) = (house.files, house.posts, house.boards);
+        let (files, asking, boards) = (house.files, house.asking, house.boards);
         let table =
             RouteTable::new(config.handlers.iter().enumerate().flat_map(|(at, handler)| {
                 handler.targets.iter().map(move |pattern| (pattern.clone(), at))
@@ -143,7 +140,7 @@ impl ServerPart {
             listening,
             handlers: handlers.collect(),
         };
-        Ok(Self { store, listener, seats, files, posts, view })
+        Ok(Self { store, listener, seats, files, asking, view })
     }
 
     /// What observers may see.
@@ -155,10 +152,13 @@ impl ServerPart {
     /// Nobody comes in any more, attempts end, files and the ledger are closed.
     pub(super) async fn stop(self) -> Result<(), Failure> {
         step("sessions are told", self.listener.send(Shut)).await;
-        for post in &self.posts {
-            step("requests end", post.send(FinishHttp)).await;
+        for handler in &self.asking {
+            step("nobody is asked any more", handler.send(FinishAsking)).await;
         }
         step("attempts end", self.seats.empty()).await;
+        for handler in &self.asking {
+            step("programs end", handler.send(AwaitEnd)).await;
+        }
         for file in self.files {
             let thread = step("handlers finish", file.send(FinishFile)).await;
             if let Some(Ok(Some(thread))) = thread {
@@ -180,114 +180,12 @@ impl ServerPart {
     }
 }
 
-/// What handlers are made with.
-struct House<'a> {
-    store: &'a Store,
-    opened: &'a LedgerOpened,
-    first: &'a ArbiterHandle,
-    record: Recipient<Record>,
-    tried: Recipient<Tried>,
-    files: Vec<Addr<FileHandler>>,
-    posts: Vec<Addr<HttpHandler>>,
-    boards: Vec<HandlerBoard>,
-}
-
-impl House<'_> {
-    fn handler(&mut self, handler: &config::Handler) -> Result<Recipient<Handle>, Failure> {
-        let board = HandlerBoard::default();
-        let (name, meters) = (&handler.name, self.meters(&handler.name, board.clone()));
-        self.boards.push(board);
-        let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
-        match &handler.kind {
-            HandlerKind::File { path, format, rotate } => {
-                let format = match format {
-                    config::FileFormat::Ndjson => FileFormat::Ndjson,
-                    config::FileFormat::Raw => FileFormat::Raw,
-                };
-                let options = FileOptions {
-                    name: name.clone(),
-                    path: path.clone(),
-                    format,
-                    rotation: rotate.map(|config::Rotate { size, every, keep, compress }| {
-                        Rotation { size, every, keep, compress }
-                    }),
-                    retry_initial: handler.retry.initial,
-                    retry_max: handler.retry.max,
-                };
-                let (id, record) = (self.opened.ledger, self.record.clone());
-                let disk = Arc::new(RealDisk);
-                let doing = format!("handler {name}");
-                let actor = FileHandler::open(options, disk, self.store, id, record, meters)
-                    .map_err(Failure::of(Code::Io, &doing))?;
-                let address = FileHandler::start_in_arbiter(self.first, |_| actor);
-                self.files.push(address.clone());
-                tracing::info!(handler = name, ?targets, file = %path.display(), "handler: file");
-                Ok(address.recipient())
-            }
-            HandlerKind::Http(destination) => {
-                let options = http_options(handler, destination);
-                let (record, tried) = (self.record.clone(), self.tried.clone());
-                let arbiter = Arbiter::new().handle();
-                let make = move |_: &mut _| HttpHandler::new(options, record, tried, meters);
-                let address = HttpHandler::start_in_arbiter(&arbiter, make);
-                self.posts.push(address.clone());
-                tracing::info!(handler = name, ?targets, url = %destination.url, "handler: http");
-                Ok(address.recipient())
-            }
-            HandlerKind::Discard => {
-                let actor = Discard::new(name, self.record.clone(), meters);
-                tracing::info!(handler = name, ?targets, "handler: discard");
-                Ok(Discard::start_in_arbiter(self.first, |_| actor).recipient())
-            }
-        }
-    }
-
-    fn unknown(&self, policy: config::UnknownTarget) -> UnknownTarget {
-        if policy == config::UnknownTarget::Hold {
-            return UnknownTarget::Hold;
-        }
-        let meters = self.meters(DeadLetterUnknown::NAME, HandlerBoard::default());
-        let actor = DeadLetterUnknown::new(self.record.clone(), meters);
-        UnknownTarget::HandTo(
-            DeadLetterUnknown::start_in_arbiter(self.first, |_| actor).recipient(),
-        )
-    }
-
-    fn meters(&self, name: &str, board: HandlerBoard) -> HandlerMeters {
-        let known = self.opened.totals.iter().find(|(handler, _)| handler == name);
-        let totals = known.map(|(_, totals)| *totals).unwrap_or_default();
-        HandlerMeters::new(name, totals.handled, totals.dead_lettered, board)
-    }
-}
-
 fn limits(config: config::DeadLetters) -> DeadLetterLimits {
     let when_full = match config.when_full {
         config::WhenDeadLettersFull::Pause => WhenDeadLettersFull::Pause,
         config::WhenDeadLettersFull::DropOldest => WhenDeadLettersFull::DropOldest,
     };
     DeadLetterLimits { max_bytes: config.max_bytes, when_full, ..DeadLetterLimits::default() }
-}
-
-/// The share of a handler whose work others do.
-fn share(config: &config::Server) -> impl Fn(&config::Handler) -> Option<Purse> {
-    |handler| match handler.kind {
-        HandlerKind::Http(_) => Some(Purse::new(config.memory / HANDLER_SHARE)),
-        HandlerKind::File { .. } | HandlerKind::Discard => None,
-    }
-}
-
-fn http_options(handler: &config::Handler, to: &config::Destination) -> HttpHandlerOptions {
-    HttpHandlerOptions {
-        name: handler.name.clone(),
-        url: to.url.clone(),
-        headers: to.headers.clone(),
-        rejected_statuses: to.rejected_statuses.clone(),
-        timeout: to.timeout,
-        concurrency: usize::try_from(to.concurrency).unwrap_or(usize::MAX),
-        retry_initial: handler.retry.initial,
-        retry_max: handler.retry.max,
-        give_up_after: handler.retry.give_up_after,
-    }
 }
 
 fn session_options(config: &config::Server, shares: Shares) -> SessionOptions {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, SpoolId};
 
 use crate::reply::Closed;
+use crate::spool::POSITION_BYTES_MAX;
 
 /// A store cannot be opened. Nothing was destroyed (R10).
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,22 @@ pub enum AppendError {
     /// The disk has no room, whatever the quota says.
     #[error("expected room on the disk, found none")]
     DiskFull,
+    /// The key was used before, for something else.
+    #[error("expected a new key, found it used for packet {spool}-{lane}-{number} with other data")]
+    KeyReused {
+        /// The spool of the packet that was stored under it.
+        spool: SpoolId,
+        /// Its lane.
+        lane: Lane,
+        /// Its number.
+        number: Number,
+    },
+    /// A source's position is longer than a row may be.
+    #[error("expected a position of at most {POSITION_BYTES_MAX} bytes, found {found}")]
+    PositionTooLong {
+        /// How long it is, in bytes.
+        found: usize,
+    },
     /// The store failed while it wrote: whether the packet is stored is not known, so it is to be
     /// sent again with the same key.
     #[error("expected a working store, found {0}")]

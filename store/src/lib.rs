@@ -42,7 +42,7 @@ pub use ledger::{
 pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
-    Append, Committed, Identity, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Policies,
-    Quarantine, Reading, RetiredTotals, Spool, SpoolOptions, SpoolStatus, Stored, StoredRun,
-    Stretch, SystemClock, Tombstone, WhenFull,
+    Append, Committed, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Parcel,
+    Part, Policies, Position, Quarantine, Reading, RetiredTotals, Spool, SpoolOptions, SpoolStatus,
+    Stored, StoredRun, Stretch, SystemClock, Tombstone, WhenFull,
 };

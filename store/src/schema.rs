@@ -13,6 +13,8 @@
 //! | `runs` | lane, **last** number | envelope and run | until its last packet is acknowledged |
 //! | `tombstones` | lane, last number | [`TombstoneRow`] | until it is acknowledged |
 //! | `manifest` | segment, lane, first | last, bytes of runs | until acknowledged, or moved |
+//! | `positions` | source, place | [`PositionRow`] | until the source forgets it; copied |
+//! | `keys` | source (hash), number | [`KeyRow`] | a day, the last 100,000 of a source; copied |
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
@@ -96,6 +98,12 @@ pub(crate) const TOMBSTONES: TableDefinition<(u64, u64), &[u8]> =
 /// What the sealed segments hold.
 pub(crate) const MANIFEST: TableDefinition<(u64, u64, u64), (u64, u64)> =
     TableDefinition::new("manifest");
+
+/// How far each source has come.
+pub(crate) const POSITIONS: TableDefinition<(&str, &[u8]), &[u8]> =
+    TableDefinition::new("positions");
+/// Under which keys packets were handed over.
+pub(crate) const KEYS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("keys");
 
 /// The spools that a ledger knows. A spool is a number here: its 16 bytes, big-endian.
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");
@@ -188,6 +196,29 @@ pub(crate) struct TombstoneRow {
     pub(crate) chain: Option<Chain>,
     pub(crate) chain_after: Chain,
     pub(crate) reason: SkipReason,
+}
+
+/// How far a source has come at a place of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PositionRow {
+    pub(crate) source: String,
+    pub(crate) place: Vec<u8>,
+    pub(crate) at: Vec<u8>,
+    /// Goes up with every change of any position.
+    pub(crate) revision: u64,
+}
+
+/// A key under which packets were handed over: hashes of the key and of what was handed over, the
+/// answer, and when that was, by the spool's clock.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct KeyRow {
+    pub(crate) key: u128,
+    pub(crate) content: u64,
+    pub(crate) spool: u128,
+    pub(crate) lane: u64,
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) at: u64,
 }
 
 /// A spool as a ledger knows it.

@@ -1,5 +1,5 @@
-//! The rig for the handler `http`, which is called "hook" here: a broker that sends everything to one
-//! destination, and what its server says of it.
+//! The rig for the handlers `http` and `exec`, which are called "hook" here: a broker that gives
+//! everything to one handler, and what its server says of it.
 
 use std::sync::{Arc, mpsc};
 
@@ -11,14 +11,17 @@ use super::{Broker, Process, until};
 
 /// A broker whose every packet goes to `port`, with more keys for the handler.
 pub fn broker(port: u16, keys: &str) -> Broker {
+    broker_of(&format!("kind = \"http\"\nurl = \"http://127.0.0.1:{port}/in?x=1\"\n{keys}"))
+}
+
+/// A broker whose every packet goes to a handler with these keys.
+pub fn broker_of(keys: &str) -> Broker {
     let retry = match keys.contains("retry") {
         true => "",
         false => "retry = { initial = \"10 ms\", max = \"50 ms\" }",
     };
-    let handler = format!(
-        "[[server.handler]]\nname = \"hook\"\ntargets = [\">\"]\nkind = \"http\"\n\
-         url = \"http://127.0.0.1:{port}/in?x=1\"\n{retry}\n{keys}\n"
-    );
+    let handler =
+        format!("[[server.handler]]\nname = \"hook\"\ntargets = [\">\"]\n{retry}\n{keys}\n");
     Broker::new(&handler)
 }
 
@@ -68,4 +71,35 @@ pub fn dead_letters(broker: &mut Broker) -> Vec<DeadLetter> {
     let page = answered.recv().unwrap().unwrap();
     ledger.close().unwrap();
     page.letters.into_iter().map(|listed| listed.letter).collect()
+}
+
+/// A broker whose every packet goes to a shell script, with more keys for the handler.
+pub fn script(text: &str, keys: &str) -> Broker {
+    let broker = broker_of(&format!("kind = \"exec\"\ncommand = [\"sh\", \"hook.sh\"]\n{keys}"));
+    broker.write("hook.sh", text);
+    broker
+}
+
+/// The same, with both processes running.
+pub fn started_script(text: &str, keys: &str) -> Broker {
+    let mut broker = script(text, keys);
+    broker.start_server();
+    broker.start_client();
+    broker
+}
+
+/// The lines that a script has written to a file so far.
+pub fn written(broker: &Broker, file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(broker.path(file)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The numbers of processes that a script has written to a file, of those that still live.
+pub fn living(broker: &Broker, file: &str) -> Vec<String> {
+    let lives = |number: &String| {
+        // Nobody may have taken the status of one that has ended.
+        let state = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        state.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+    };
+    written(broker, file).into_iter().filter(lives).collect()
 }

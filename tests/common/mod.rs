@@ -316,7 +316,9 @@ impl Broker {
     /// The lines of a file handler's output, as JSON.
     pub fn lines(&self, file: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.path(file)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        // The last one may be about to be written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The data of a file handler's output, by target and in its order.

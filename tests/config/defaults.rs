@@ -150,13 +150,13 @@ fn every_key_is_taken_as_it_is_written() {
     assert!(Policy::of(&client.policies, &in_turn).is_some());
     assert!(Policy::of(&client.policies, &till).is_none());
     assert_eq!(client.sources[1].ttl, Some(Duration::from_hours(24)));
-    let SourceKind::Http { listen, max_connections, allow_origins } = &client.sources[0].kind
+    let SourceKind::Http { listen, max_connections, allow_origins, .. } = &client.sources[0].kind
     else {
         panic!("{:?}", client.sources)
     };
     assert_eq!(*listen, Listen::Unix(rig.path("run/in.sock")));
     assert_eq!((*max_connections, allow_origins.len()), (1_024, 0));
-    let SourceKind::Http { listen, max_connections, allow_origins } = &client.sources[1].kind
+    let SourceKind::Http { listen, max_connections, allow_origins, .. } = &client.sources[1].kind
     else {
         panic!("{:?}", client.sources)
     };

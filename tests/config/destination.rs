@@ -47,6 +47,10 @@ fn its_keys_are_an_error_where_nobody_is_asked() {
             let text = format!("{SERVER}{handler}{key} = 'x'");
             assert_one(&text, &format!("server.handler[{at}].{key}"), "without effect: only a");
         }
+        for key in ["command", "mode", "level"] {
+            let text = format!("{SERVER}{handler}{key} = 'x'");
+            assert_one(&text, &format!("server.handler[{at}].{key}"), "without effect: only a");
+        }
         let text = format!("{SERVER}{handler}retry = {{ give_up_after = '1 day' }}");
         assert_one(&text, &format!("server.handler[{at}].retry.give_up_after"), "without effect");
     }

@@ -54,10 +54,6 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
     ] {
         assert_one(&text, "client.tls", "not available in this version");
     }
-    for key in ["when", "headers", "content_type", "on_error", "target_on_error"] {
-        let text = format!("{CLIENT}{SOURCE}{key} = 1");
-        assert_one(&text, &format!("client.source[0].{key}"), "not available in this version");
-    }
     for key in ["token_file", "tls"] {
         let text = format!("{CLIENT}{SOURCE}{key} = 1");
         assert_one(&text, &format!("client.source[0].{key}"), "not available in this version");
@@ -73,15 +69,9 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
 
 #[test]
 fn a_kind_or_policy_of_a_later_version_is_one_error_whatever_its_other_keys() {
-    for kind in ["tail", "directory", "exec", "timer", "host", "stdin"] {
-        let text = format!("{CLIENT}[[client.source]]\nname = 'a'\nkind = '{kind}'\nx = 1");
-        assert_one(&text, "client.source[0].kind", "expected \"http\"");
-        assert_one(&text, "client.source[0].kind", "not available in this version");
-    }
-    for kind in ["exec", "log"] {
-        let text = SERVER.replace("discard", kind);
-        assert_one(&text, "server.handler[0].kind", "not available in this version");
-    }
+    let text = format!("{CLIENT}[[client.source]]\nname = 'a'\nkind = 'host'\nx = 1");
+    assert_one(&text, "client.source[0].kind", "expected \"http\", \"tail\"");
+    assert_one(&text, "client.source[0].kind", "not available in this version");
     let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'high'");
     assert_one(&text, "client.policy[0].priority", "not available in this version");
     let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");
@@ -128,7 +118,7 @@ fn a_missing_key_is_an_error_that_says_what_it_should_hold() {
         (SERVER.replace("data_dir = 's'\n", ""), "server.data_dir", "expected a path"),
         (SERVER.replace("name = 'h'\n", ""), "server.handler[0].name", "expected a name"),
         (SERVER.replace("'>'", ""), "server.handler[0].targets", "found an empty list"),
-        (SERVER.replace("kind = 'discard'\n", ""), "server.handler[0].kind", "\"http\" or"),
+        (SERVER.replace("kind = 'discard'\n", ""), "server.handler[0].kind", "\"log\" or"),
         (format!("{SERVER}{FILE}").replace("path = 'f'\n", ""), "server.handler[1].path", "path"),
     ] {
         assert_one(&text, key, said);
@@ -301,7 +291,7 @@ fn two_listeners_never_share_a_port() {
 #[test]
 fn all_problems_are_shown_in_the_order_of_their_lines() {
     let text = "[client]\nid = 'a b'\nservers = ['s:1', 's', 7]\npnig = 1\nping = 10\n\
-                [client.spool]\nwhen_full = 'blok'\n[[client.source]]\nkind = 'tail'\n\
+                [client.spool]\nwhen_full = 'blok'\n[[client.source]]\nkind = 'tale'\n\
                 [server]\nlisten = '0.0.0.0:1'\nmax_packet_bytes = '17 MiB'\n\
                 [[server.handler]]\nname = 'h'\ntargets = ['>', 'a..b']\nkind = 'discard'\n\
                 [[server.handler]]\nname = 'h'\ntargets = ['>']\nkind = 'file'\npath = ''\n\

@@ -23,7 +23,11 @@ fn the_report_tells_the_guarantee_of_each_route() {
          path = 'r'\nformat = 'raw'\n\
          rotate = {{ size = '1 MiB', every = '1 day', keep = 2, compress = true }}\n\
          [[server.handler]]\nname = 'hook'\ntargets = ['hook']\n\
-         kind = 'http'\nurl = 'http://h/p'\nretry = {{ give_up_after = '1 day' }}\n"
+         kind = 'http'\nurl = 'http://h/p'\nretry = {{ give_up_after = '1 day' }}\n\
+         [[server.handler]]\nname = 'run'\ntargets = ['run']\nkind = 'exec'\n\
+         command = ['./run', 'a b']\n[[server.handler]]\nname = 'feed'\ntargets = ['feed']\n\
+         kind = 'exec'\ncommand = ['feed']\nmode = 'lines'\n[[server.handler]]\nname = 'note'\n\
+         targets = ['note']\nkind = 'log'\nlevel = 'warn'\n"
     );
     let report = report(&rig, &text);
     let path = |name| rig.path(name).display().to_string();
@@ -44,6 +48,18 @@ fn the_report_tells_the_guarantee_of_each_route() {
         "hook -> handler hook: http http://h/p\n    at least once, with its id, in order per lane"
             .to_owned(),
         "at once: 8 packets, each of another lane; no answer for 30 s: not handled".to_owned(),
+        format!(
+            "run -> handler run: exec {} \"a b\"\n    at least once, with its id, in order per lane",
+            path("run")
+        ),
+        "started for each packet: handled means exit code 0, 65 means rejected".to_owned(),
+        "8 packets, each of another lane; not done within 30 s: killed with all that it has started"
+            .to_owned(),
+        "feed -> handler feed: exec feed\n".to_owned(),
+        "goes on running: handled means that it answers so".to_owned(),
+        "note -> handler note: log\n    at least once: handled means written to the server's log; \
+         NOTHING ELSE IS KEPT\n    at level warn, if PAQUEBOT_LOG shows that"
+            .to_owned(),
         "rejected: answered with 400, 413, 415, 422: a dead letter".to_owned(),
         "for 1 day since its first failure, then it is a dead letter".to_owned(),
         "any other target: a dead letter".to_owned(),
@@ -118,7 +134,7 @@ fn the_keys_that_we_ship_commented_out_show_their_defaults() {
     let written_out = rig.load(written_out()).unwrap();
     assert!(written_out.warnings.is_empty(), "{}", written_out.warnings);
     let mut written_out = written_out.config;
-    for name in ["noise", "alarms"] {
+    for name in ["noise", "notes", "labels", "alarms"] {
         let extra = written_out.server.as_mut().unwrap().handlers.pop().unwrap();
         assert_eq!(extra.name, name);
         if let HandlerKind::Http(destination) = &extra.kind {
@@ -128,6 +144,18 @@ fn the_keys_that_we_ship_commented_out_show_their_defaults() {
             assert_eq!(destination.rejected_statuses, default.rejected_statuses);
             assert_eq!(destination.timeout, default.timeout);
             assert_eq!(destination.concurrency, default.concurrency);
+        }
+        if let HandlerKind::Exec(program) = &extra.kind {
+            let least = SERVER.replace("kind = 'discard'", "kind = 'exec'\ncommand = ['x']");
+            let least = Rig::new().config(&least).server.unwrap().handlers.pop().unwrap();
+            let HandlerKind::Exec(default) = least.kind else { panic!("{:?}", least.kind) };
+            assert_eq!((program.mode, program.timeout), (default.mode, default.timeout));
+            assert_eq!(program.concurrency, default.concurrency);
+        }
+        if let HandlerKind::Log { .. } = &extra.kind {
+            let least = SERVER.replace("kind = 'discard'", "kind = 'log'");
+            let least = Rig::new().config(&least).server.unwrap().handlers.pop().unwrap();
+            assert_eq!(extra.kind, least.kind);
         }
     }
     // The one key whose default, not to rotate, cannot be written.
@@ -147,6 +175,8 @@ fn every_key_of_this_version_stands_in_the_file_we_ship() {
         all.replacen("[server]\n", "[server]\nzz = 1\n", 1),
         all.replacen("[[server.handler]]\n", "[[server.handler]]\nzz = 1\n", 1),
         all.replacen("kind = \"http\"\nurl", "zz = 1\nkind = \"http\"\nurl", 1),
+        all.replacen("kind = \"exec\"\n", "kind = \"exec\"\nzz = 1\n", 1),
+        all.replacen("kind = \"log\"\n", "kind = \"log\"\nzz = 1\n", 1),
         all.replacen("[admin]\n", "[admin]\nzz = 1\n", 1),
         all.replacen("[metrics]\n", "[metrics]\nzz = 1\n", 1),
     ];

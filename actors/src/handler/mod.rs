@@ -4,13 +4,11 @@
 //! record, then ack) or fails the attempt, which pauses the lane and leaves the packets with their
 //! client.
 
+mod asking;
 mod board;
 mod discard;
 mod file;
-mod health;
-mod http;
-mod http_post;
-mod http_round;
+mod log;
 mod ndjson;
 mod unknown;
 
@@ -19,13 +17,14 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use paquebot_store::Reply;
 
+pub use asking::{AskingHandler, AskingOptions, AwaitEnd, CommandLine, FinishAsking, Whom};
 pub use board::{HandlerBoard, HandlerState};
 pub use discard::Discard;
 pub use file::{
     FileError, FileFormat, FileHandler, FileOptions, FinishFile, OutputDisk, OutputFile, RealDisk,
     Rotation,
 };
-pub use http::{FinishHttp, HttpHandler, HttpHandlerOptions};
+pub use log::Log;
 pub use ndjson::Line;
 pub use unknown::DeadLetterUnknown;
 

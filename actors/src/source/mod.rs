@@ -2,15 +2,33 @@
 //!
 //! Every source hands its packets over through an [`Outlet`] and hears "stored" from it.
 
-mod desk;
+mod condition;
+pub mod directory;
+mod event;
+pub mod exec;
 mod http;
-mod http_batch;
-mod http_listen;
 mod library;
+mod lines;
+mod load;
 mod outlet;
-mod problem;
+mod recipe;
+mod seldom;
+pub mod stdin;
+pub mod tail;
+mod template;
+pub mod timer;
+mod worker;
 
-pub use http::{HttpOptions, HttpSource, StopSource, routes};
-pub use http_listen::{HttpListener, Limited};
+pub use condition::Condition;
+pub use directory::{DIRECTORY_FIELDS, DirectoryOptions, Then};
+pub use exec::{EXEC_FIELDS, ExecOptions, Output, Runs};
+pub use http::{HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, StopSource, routes};
 pub use library::{LibraryLoad, LibraryReport, LibrarySource};
+pub use lines::{LineOptions, LongLine};
 pub use outlet::{Handover, LifetimeOf, Lifetimes, Outlet};
+pub use recipe::{OnError, Recipe};
+pub use stdin::STDIN_FIELDS;
+pub use tail::{StartAt, TAIL_FIELDS, TailOptions};
+pub use template::Template;
+pub use timer::{TIMER_FIELDS, Ticks, TimerOptions};
+pub use worker::Worker;

@@ -4,20 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Recipient;
+use actix::{Addr, Recipient};
 use paquebot_protocol::{Batch, TargetId};
-use paquebot_store::{AppendError, Reply, Stored};
+use paquebot_store::{AppendError, Key, Part, Position, Reply, Stored};
 use tokio::sync::oneshot;
 
 use crate::meters::ClientMeters;
 use crate::permit::{Permit, Purse};
-use crate::persistence::Store;
+use crate::persistence::{Come, Persistence, Store, StoreParcel};
 use crate::receipts::Handled;
 
 /// The way into the spool, shared by all sources of a client.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     store: Recipient<Store>,
+    parcels: Recipient<StoreParcel>,
+    come: Recipient<Come>,
     memory: Purse,
     packet_bytes_max: usize,
     meters: ClientMeters,
@@ -43,20 +45,29 @@ pub struct Handover {
     /// Where they stand in their lane.
     pub stored: Stored,
     /// Resolves when the last of them has its final outcome; closed when the process stops first.
+    /// Nothing for what was stored before under the same key.
     pub handled: Option<oneshot::Receiver<Handled>>,
 }
 
 impl Outlet {
-    /// An outlet to `store`; at most `memory` is on its way to the disk.
+    /// An outlet to `persistence`; at most `memory` is on its way to the disk.
     #[must_use]
     pub fn new(
-        store: Recipient<Store>,
+        persistence: &Addr<Persistence>,
         memory: Purse,
         packet_bytes_max: usize,
         meters: ClientMeters,
         lifetimes: Lifetimes,
     ) -> Self {
-        Self { store, memory, packet_bytes_max, meters, lifetimes }
+        Self {
+            store: persistence.clone().recipient(),
+            parcels: persistence.clone().recipient(),
+            come: persistence.clone().recipient(),
+            memory,
+            packet_bytes_max,
+            meters,
+            lifetimes,
+        }
     }
 
     /// For how long a packet to `target` is worth sending, as its policy says.
@@ -79,17 +90,19 @@ impl Outlet {
         self.memory.take(bytes).await.ok_or(AppendError::Closed)
     }
 
-    /// Hands packets over and waits until they are on disk. The permit goes back then.
+    /// Hands packets over at once; what comes back waits until they are on disk. The permit goes
+    /// back then.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
-    pub async fn store(
+    pub fn store(
         &self,
         target: TargetId,
         batch: Batch,
+        key: Option<Key>,
         permit: Permit,
         wants_handled: bool,
-    ) -> Result<Handover, AppendError> {
+    ) -> impl Future<Output = Result<Handover, AppendError>> + use<> {
         let (stored, is_stored) = oneshot::channel();
         let (handled, is_handled) = oneshot::channel();
         // The requester may have gone away meanwhile; the packets are stored all the same.
@@ -103,9 +116,12 @@ impl Outlet {
             }
             drop(stored.send(outcome));
         };
-        self.store.do_send(Store { target, batch, permit, stored: Box::new(reply), handled });
-        let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
-        Ok(Handover { stored, handled: wants_handled.then_some(is_handled) })
+        self.store.do_send(Store { target, batch, key, permit, stored: Box::new(reply), handled });
+        async move {
+            let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
+            let waits = wants_handled && !stored.again;
+            Ok(Handover { stored, handled: waits.then_some(is_handled) })
+        }
     }
 
     /// Hands packets over without waiting for room; for a source that bounds itself what it has
@@ -117,7 +133,30 @@ impl Outlet {
         stored: Reply<Result<Stored, AppendError>>,
         handled: Option<Reply<Handled>>,
     ) {
-        let permit = Permit::none();
-        self.store.do_send(Store { target, batch, permit, stored, handled });
+        let (key, permit) = (None, Permit::none());
+        self.store.do_send(Store { target, batch, key, permit, stored, handled });
+    }
+
+    /// Hands over what a source has gathered, with how far it has come, and waits until all of it is
+    /// on disk.
+    ///
+    /// # Errors
+    /// When it is not stored.
+    pub async fn store_parcel(
+        &self,
+        parts: Vec<Part>,
+        positions: Vec<Position>,
+        permit: Permit,
+    ) -> Result<Vec<Stored>, AppendError> {
+        let (stored, is_stored) = oneshot::channel();
+        // A source that stops has no use for the answer.
+        let stored = Box::new(move |outcome| drop(stored.send(outcome)));
+        self.parcels.do_send(StoreParcel { parts, positions, permit, stored });
+        is_stored.await.map_err(|_| AppendError::Closed)?
+    }
+
+    /// The places of a source, each with how far it has come there.
+    pub async fn positions(&self, source: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.come.send(Come(source.to_owned())).await.unwrap_or_default()
     }
 }

@@ -1,4 +1,5 @@
-//! What a segment begins with: who the spool is, its lanes, and what the others hold.
+//! What a segment begins with: who the spool is, its lanes, what the others hold, and what sources
+//! have to remember.
 
 use paquebot_protocol::Lane;
 use redb::WriteTransaction;
@@ -7,8 +8,10 @@ use super::age::ClockRow;
 use super::bury;
 use super::catalog::Piece;
 use super::condemn::Condemned;
+use super::keys::Keys;
 use super::lanes::Lanes;
 use super::mark::Row;
+use super::positions::Positions;
 use crate::fault::Fault;
 use crate::schema::{self, SpoolRow};
 
@@ -20,6 +23,8 @@ pub(super) struct Beginning<'a> {
     /// What the sealed segments hold.
     pub(super) pieces: Vec<(u64, Lane, Piece)>,
     pub(super) condemned: &'a Condemned,
+    pub(super) positions: &'a Positions,
+    pub(super) keys: &'a Keys,
 }
 
 impl Beginning<'_> {
@@ -44,6 +49,8 @@ impl Beginning<'_> {
         for (segment, lane, piece) in &self.pieces {
             manifest.insert((*segment, lane.0, piece.first.0), (piece.last.0, piece.bytes))?;
         }
+        self.positions.fill(transaction)?;
+        self.keys.fill(transaction)?;
         transaction.open_table(schema::RUNS)?;
         Ok(())
     }

@@ -14,12 +14,13 @@ use super::bury;
 use super::catalog::Piece;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::{Committed, StoredRun, Tombstone};
+use super::keys::KeyChanges;
 use super::lanes::LaneEntry;
 use super::mark::Row;
 use super::release::Moved;
 use super::shared::KnownLane;
 use super::size;
-use super::stage::Stage;
+use super::stage::{Stage, Waiting};
 use super::writer::{Waived, Writer};
 use crate::clock;
 use crate::error::AppendError;
@@ -45,6 +46,7 @@ pub(super) struct Written {
     pub(super) retiring: Vec<Lane>,
     pub(super) retired: Vec<Lane>,
     runs: Vec<StoredRun>,
+    keys: KeyChanges,
     added: u64,
     pub(super) removed: u64,
 }
@@ -75,7 +77,9 @@ impl Writer {
                     self.clock_kept = now;
                 }
                 let runs = self.put_in_place(written, stage.new_lanes());
-                let packets = stage.waiting.iter().map(|(_, stored)| stored.count).sum();
+                self.shared.positions().put_in_place(mem::take(&mut stage.positions));
+                let answers = stage.waiting.iter().flat_map(|waiting| &waiting.answers);
+                let packets = answers.filter(|one| !one.again).map(|one| one.count).sum();
                 // Whoever waits hears first: when the connection hears, the ack may be back at once.
                 keep(stage);
                 self.keep_burials(&buried);
@@ -119,6 +123,10 @@ impl Writer {
             self.write_retirements(stage, &mut runs, &mut written)?;
         }
         self.write_rows(&transaction, stage, &written)?;
+        self.shared.positions().write(&transaction, &stage.positions)?;
+        written.keys = self.keys.changes(&stage.keys, now);
+        let (added, removed) = written.keys.write(&transaction)?;
+        (written.added, written.removed) = (written.added + added, written.removed + removed);
         self.write_clock(&transaction)?;
         transaction.commit()?;
         Ok(written)
@@ -261,6 +269,7 @@ impl Writer {
     fn put_in_place(&mut self, written: Written, new_lanes: usize) -> Vec<StoredRun> {
         self.next_lane += new_lanes as u64;
         self.active.count(written.added, written.removed);
+        self.keys.put_in_place(written.keys);
         self.drops.clear();
         self.drops_since = None;
         self.moved = None;
@@ -363,14 +372,14 @@ fn remove(
 
 /// Says to everyone who waits that it is stored.
 fn keep(stage: Stage) {
-    for (promise, stored) in stage.waiting {
-        promise.keep(Ok(stored));
+    for Waiting { promise, answers } in stage.waiting {
+        promise.keep(Ok(answers));
     }
 }
 
 /// Says to everyone who waits that it is not, or perhaps not.
 fn refuse(stage: Stage, error: &AppendError) {
-    for (promise, _) in stage.waiting {
+    for Waiting { promise, .. } in stage.waiting {
         promise.keep(Err(error.clone()));
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use paquebot_protocol::frame::SkipReason;
-use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Millis, Number, Run, SpoolId, TargetId};
+use paquebot_protocol::{
+    Chain, ClientId, Lane, LedgerId, Millis, Number, PacketId, Run, SpoolId, TargetId,
+};
 
 use crate::schema::RetiredRow;
 
@@ -224,6 +226,17 @@ pub struct Stored {
     pub first: Number,
     /// How many there are.
     pub count: u64,
+    /// Whether they had been stored before, under the same key.
+    pub again: bool,
+}
+
+impl Stored {
+    /// The id of the packet at a place of the batch; the first is at 0.
+    #[must_use]
+    pub fn id_at(&self, place: u64) -> PacketId {
+        let number = Number(self.first.0.saturating_add(place));
+        PacketId { spool: self.spool, lane: self.lane, number }
+    }
 }
 
 /// A commit that stored packets, declared some gone, ended or forgot lanes, or followed a find of

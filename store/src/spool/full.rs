@@ -17,8 +17,8 @@ use super::bury::Burial;
 use super::catalog::Piece;
 use super::facts::Tombstone;
 use super::lanes::LaneEntry;
+use super::parcel::{Parcel, Part};
 use super::writer::Writer;
-use super::{Append, size};
 use crate::error::AppendError;
 use crate::reply::Promise;
 
@@ -77,15 +77,15 @@ impl fmt::Debug for Policies {
 /// Packets that wait for room, in the order in which they came.
 #[derive(Default)]
 pub(super) struct Parked {
-    waiting: VecDeque<Append>,
+    waiting: VecDeque<Parcel>,
     bytes: usize,
 }
 
 impl Parked {
     /// Says to everyone who waits that the spool is closed.
     pub(super) fn close(&mut self) {
-        for append in self.waiting.drain(..) {
-            Promise::new(append.reply).keep(Err(AppendError::Closed));
+        for parcel in self.waiting.drain(..) {
+            Promise::new(parcel.reply).keep(Err(AppendError::Closed));
         }
     }
 
@@ -96,14 +96,10 @@ impl Parked {
 }
 
 impl Writer {
-    /// Sees to it that there is room for a batch of `bytes`, whatever that takes.
-    pub(super) fn find_room(
-        &mut self,
-        lane: Option<Lane>,
-        append: &Append,
-    ) -> Result<(), AppendError> {
-        let bytes = size::batch_bytes(&append.batch);
-        let policy = self.policy_of(&append.target);
+    /// Sees to it that there is room for `bytes` of packets to `target`, whatever that takes.
+    pub(super) fn find_room(&mut self, target: &TargetId, bytes: u64) -> Result<(), AppendError> {
+        let lane = self.stage.lane_of(&self.lanes, target);
+        let policy = self.policy_of(target);
         let mut full = match self.check_share(lane, policy, bytes) {
             Ok(()) => return Ok(()),
             Err(full) => full,
@@ -167,25 +163,27 @@ impl Writer {
 
     /// Whether packets to a target have to wait because earlier ones do.
     pub(super) fn is_parked(&self, target: &TargetId) -> bool {
-        self.parked.waiting.iter().any(|append| append.target == *target)
+        let mut parts = self.parked.waiting.iter().flat_map(|parcel| &parcel.parts);
+        parts.any(|part| part.target == *target)
     }
 
     /// Lets packets wait for room, when their policy says so and not too many wait already.
-    pub(super) fn park(&mut self, append: Append, error: AppendError) {
-        let bytes = append.batch.bytes();
-        let waits = self.policy_of(&append.target).when_full == WhenFull::Block;
+    pub(super) fn park(&mut self, parcel: Parcel, error: AppendError) {
+        let bytes: usize = parcel.parts.iter().map(|part| part.batch.bytes()).sum();
+        let blocks = |part: &Part| self.policy_of(&part.target).when_full == WhenFull::Block;
+        let waits = parcel.parts.iter().any(blocks);
         if !waits || self.parked.bytes + bytes > PARKED_BYTES_MAX {
-            return Promise::new(append.reply).keep(Err(error));
+            return Promise::new(parcel.reply).keep(Err(error));
         }
         self.parked.bytes += bytes;
-        self.parked.waiting.push_back(append);
+        self.parked.waiting.push_back(parcel);
     }
 
     /// Tries those that wait again, each target's in order.
     pub(super) fn unpark(&mut self) {
         let Parked { waiting, .. } = mem::take(&mut self.parked);
-        for append in waiting {
-            self.append(append);
+        for parcel in waiting {
+            self.take_parcel(parcel);
         }
     }
 

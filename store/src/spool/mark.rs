@@ -10,8 +10,9 @@ use paquebot_protocol::{Lane, Number};
 use serde::{Deserialize, Serialize};
 
 use super::facts::Tombstone;
+use super::parcel::POSITION_BYTES_MAX;
 use crate::fault::Fault;
-use crate::schema::{self, LaneRow, RetiredRow, SpoolRow, TombstoneRow};
+use crate::schema::{self, LaneRow, PositionRow, RetiredRow, SpoolRow, TombstoneRow};
 
 /// Tells a row from anything else that stands in a file.
 pub(super) const MARK: [u8; 8] = *b"PAQUEROW";
@@ -19,8 +20,8 @@ pub(super) const MARK: [u8; 8] = *b"PAQUEROW";
 /// What stands before the row.
 const HEAD_BYTES: usize = 20;
 
-/// No row is longer: a target id has at most 255 bytes.
-pub(super) const ROW_BYTES_MAX: usize = 4096;
+/// No row is longer: a target id has at most 255 bytes, a position what a parcel takes of it.
+pub(super) const ROW_BYTES_MAX: usize = POSITION_BYTES_MAX + 256;
 
 /// A row that says by itself what it is about.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ pub(super) enum Row {
     Tombstone(Lane, Number, TombstoneRow),
     /// The sums of the lanes that are gone.
     Retired(RetiredRow),
+    /// How far a source has come.
+    Position(PositionRow),
 }
 
 impl Row {
@@ -86,6 +89,14 @@ pub(super) fn retired(bytes: &[u8]) -> Result<RetiredRow, Fault> {
     match Row::find(bytes) {
         Some((Row::Retired(row), _)) => Ok(row),
         _ => Err(Fault::damaged("the row of retired lanes", "other bytes")),
+    }
+}
+
+/// The position in `bytes`.
+pub(super) fn position(bytes: &[u8]) -> Result<PositionRow, Fault> {
+    match Row::find(bytes) {
+        Some((Row::Position(row), _)) => Ok(row),
+        _ => Err(Fault::damaged("a source's position", "other bytes")),
     }
 }
 

@@ -32,11 +32,14 @@ mod facts;
 mod fail;
 mod full;
 mod identity;
+mod keys;
 mod lanes;
 mod made_for;
 mod mark;
 mod newest;
 mod open;
+mod parcel;
+mod positions;
 mod quarantine;
 mod read;
 mod release;
@@ -63,6 +66,8 @@ use paquebot_protocol::{Batch, ClientId, Held, Lane, LedgerId, Millis, Number, T
 
 pub use age::Reading;
 pub use full::{LanePolicy, Policies, WhenFull};
+pub(crate) use parcel::POSITION_BYTES_MAX;
+pub use parcel::{Key, Parcel, Part, Position};
 
 use bury::Burial;
 pub use facts::{
@@ -197,9 +202,25 @@ impl Spool {
 
     /// Stores packets. Waits only when more orders are queued than the callers' permits allow for.
     pub fn append(&self, append: Append) {
-        if let Err(SendError(Order::Append(append))) = self.orders.send(Order::Append(append)) {
-            (append.reply)(Err(AppendError::Closed));
+        let Append { target, batch, reply } = append;
+        let reply = Box::new(move |stored: Result<Vec<Stored>, AppendError>| {
+            reply(stored.and_then(|all| all.first().copied().ok_or(AppendError::Closed)));
+        });
+        let parts = vec![Part { target, batch, key: None }];
+        self.store(Parcel { parts, positions: Vec::new(), reply });
+    }
+
+    /// Stores what a source hands over, in one commit: all of it, or nothing.
+    pub fn store(&self, parcel: Parcel) {
+        if let Err(SendError(Order::Store(parcel))) = self.orders.send(Order::Store(parcel)) {
+            (parcel.reply)(Err(AppendError::Closed));
         }
+    }
+
+    /// The places of a source, each with how far it has come there, as of the last commit.
+    #[must_use]
+    pub fn positions(&self, source: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.shared.positions().of(source)
     }
 
     /// Lets go of everything in `lane` up to `through`, of which `dead_lettered` packets became

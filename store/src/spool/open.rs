@@ -19,9 +19,11 @@ use super::catalog::Piece;
 use super::condemn::Condemned;
 use super::facts::{Identity, Opened};
 use super::full::Parked;
+use super::keys::Keys;
 use super::lanes::Lanes;
 use super::made_for;
 use super::newest::{self, Newest};
+use super::positions::Positions;
 use super::quarantine;
 use super::read::{Ask, Reader};
 use super::salvage::{self, Wreck};
@@ -31,7 +33,7 @@ use super::shared::Shared;
 use super::stage::Stage;
 use super::tables;
 use super::writer::Writer;
-use super::{OnCommit, SpoolOptions, SystemClock};
+use super::{OnCommit, SpoolOptions};
 use crate::clock;
 use crate::disk::{self, DirLock, Disk};
 use crate::error::OpenError;
@@ -46,6 +48,7 @@ pub(super) struct Found {
     pub(super) lanes: Lanes,
     pub(super) shared: Shared,
     pub(super) condemned: Condemned,
+    pub(super) keys: Keys,
     /// Packets whose segment is not there.
     pub(super) missing: Vec<(Lane, Number)>,
     pub(super) notes: Vec<String>,
@@ -75,8 +78,9 @@ pub(super) fn open(
     let mut files = Files::list(&*disk, &paths)?;
     let distrusted = files.numbers.last().is_some_and(|number| files.failed.contains(number));
     let touch = if distrusted { Touch::Memory } else { Touch::File };
-    let found = find(&*disk, &paths, &mut files, touch, &options.clock)?;
-    let Found { active, row, lanes, shared, condemned, missing, mut notes, mut damage } = found;
+    let found = find(&*disk, &paths, &mut files, touch, &options)?;
+    let Found { active, row, lanes, shared, condemned, keys, missing, mut notes, mut damage } =
+        found;
     let SpoolRow { spool, replaces, opened, nonce, next_lane, ledger, .. } = row;
     let made_for = made_for::find(&*disk, &paths, options.client.as_ref(), &mut notes);
     let identity = Identity { spool, replaces, opened, nonce, ledger };
@@ -98,6 +102,7 @@ pub(super) fn open(
         identity,
         next_lane,
         lanes: Lanes::default(),
+        keys,
         pending_packets: 0,
         pending_bytes: 0,
         active,
@@ -166,16 +171,16 @@ fn find(
     paths: &Paths,
     files: &mut Files,
     touch: Touch,
-    system: &SystemClock,
+    options: &SpoolOptions,
 ) -> Result<Found, OpenError> {
     let newest = files.newest.map_or(0, |newest| newest.segment);
     let why = match files.numbers.last().copied() {
-        None if newest == 0 => return make(disk, paths, system.clone()),
+        None if newest == 0 => return make(disk, paths, options),
         None => format!("all segments up to number {newest} are gone"),
         Some(number) if number < newest => {
             format!("the newest segment, number {newest}, is gone")
         }
-        Some(number) => match read(disk, paths, number, files, touch, system.clone()) {
+        Some(number) => match read(disk, paths, number, files, touch, options) {
             Ok(found) => return found,
             Err(Fault::Damaged(found)) => {
                 format!("the newest segment, number {number}, is damaged: {found}")
@@ -183,7 +188,7 @@ fn find(
             Err(fault) => return Err(broken(&paths.segment(number), fault)),
         },
     };
-    salvage::salvage(disk, paths, files, &Wreck { why, newest }, system.clone())
+    salvage::salvage(disk, paths, files, &Wreck { why, newest }, options)
 }
 
 /// Makes the directories and takes the lock.
@@ -228,9 +233,10 @@ impl Files {
 }
 
 /// A new spool.
-fn make(disk: &dyn Disk, paths: &Paths, system: SystemClock) -> Result<Found, OpenError> {
+fn make(disk: &dyn Disk, paths: &Paths, options: &SpoolOptions) -> Result<Found, OpenError> {
     let (clock, lanes, condemned) =
-        (SpoolClock::new(system), Lanes::default(), Condemned::default());
+        (SpoolClock::new(options.clock.clone()), Lanes::default(), Condemned::default());
+    let (positions, keys) = (Positions::default(), Keys::new(options.max_bytes, Vec::new()));
     let row = SpoolRow {
         spool: SpoolId(random::bytes("a spool id").map_err(no_random)?),
         replaces: None,
@@ -240,14 +246,20 @@ fn make(disk: &dyn Disk, paths: &Paths, system: SystemClock) -> Result<Found, Op
         segment: 1,
         ledger: None,
     };
-    let (clock_row, pieces) = (clock.row(), Vec::new());
-    let beginning =
-        Beginning { row, clock: clock_row, lanes: &lanes, pieces, condemned: &condemned };
+    let beginning = Beginning {
+        row,
+        clock: clock.row(),
+        lanes: &lanes,
+        pieces: Vec::new(),
+        condemned: &condemned,
+        positions: &positions,
+        keys: &keys,
+    };
     let active = segment::create(disk, paths, 0, &beginning)
         .map_err(|not_made| broken(&paths.segment(1), not_made.fault))?;
-    let (shared, missing) = (Shared::new(clock), Vec::new());
+    let (shared, missing) = (Shared::new(clock, positions), Vec::new());
     let (notes, damage) = (Vec::new(), Vec::new());
-    Ok(Found { active, row, lanes, shared, condemned, missing, notes, damage })
+    Ok(Found { active, row, lanes, shared, condemned, keys, missing, notes, damage })
 }
 
 /// A spool that is there, with `number` its active segment. Damage of that is the outer error.
@@ -257,7 +269,7 @@ fn read(
     number: u64,
     files: &mut Files,
     touch: Touch,
-    system: SystemClock,
+    options: &SpoolOptions,
 ) -> Result<Result<Found, OpenError>, Fault> {
     let path = paths.segment(number);
     let mut active = segment::open_active(disk, paths, number, touch)?;
@@ -266,8 +278,10 @@ fn read(
     }
     let mut lanes = tables::lanes(&active)?;
     let (manifest, condemned) = (tables::manifest(&active)?, tables::condemned(&active)?);
+    let (positions, keys) =
+        (tables::positions(&active)?, tables::keys(&active, options.max_bytes)?);
     tables::runs(&mut active, &mut lanes)?;
-    let (row, clock) = tables::begin(&active, system)?;
+    let (row, clock) = tables::begin(&active, options.clock.clone())?;
     if touch == Touch::File && files.newest.is_none_or(|newest| newest.segment != number) {
         // A crash cut short what made this segment, or somebody removed the file.
         let newest = Newest { format: schema::FORMAT, segment: number, spool: row.spool };
@@ -275,8 +289,8 @@ fn read(
     }
     let (missing, notes) = (Vec::new(), std::mem::take(&mut files.notes));
     let damage = std::mem::take(&mut files.damage);
-    let shared = Shared::new(clock);
-    let mut found = Found { active, row, lanes, shared, condemned, missing, notes, damage };
+    let shared = Shared::new(clock, positions);
+    let mut found = Found { active, row, lanes, shared, condemned, keys, missing, notes, damage };
     let taken = found
         .take_manifest(disk, paths, manifest)
         .and_then(|()| found.remove_unneeded(disk, paths, &files.numbers));

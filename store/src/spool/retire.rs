@@ -52,9 +52,9 @@ impl Writer {
         Some(due.max(self.looked_for_idle.checked_add(self.options.tidy_every)?))
     }
 
-    /// Whether there may be one lane more, for which another one ends if need be.
-    pub(super) fn find_lane(&mut self) -> bool {
-        if self.is_place_for_lane() {
+    /// Whether there may be so many lanes more, for which others end if need be.
+    pub(super) fn find_lanes(&mut self, more: usize) -> bool {
+        if self.is_place_for_lanes(more) {
             return true;
         }
         // What is acknowledged and waits for its commit makes lanes idle.
@@ -62,20 +62,22 @@ impl Writer {
         if waits {
             self.commit();
         }
-        waits && self.is_place_for_lane()
+        waits && self.is_place_for_lanes(more)
     }
 
-    fn is_place_for_lane(&mut self) -> bool {
-        let (opening, ending) = (self.stage.new_lanes(), self.stage.ending.len());
-        if self.lanes.len() + opening - ending < self.options.lanes_max {
-            return true;
+    fn is_place_for_lanes(&mut self, more: usize) -> bool {
+        loop {
+            let (opening, ending) = (self.stage.new_lanes(), self.stage.ending.len());
+            if self.lanes.len() + opening + more <= self.options.lanes_max + ending {
+                return true;
+            }
+            let mut idle = self.lanes.idle_after(self.stage.looked);
+            let Some((since, lane)) = idle.find(|(_, lane)| !self.stage.touches(*lane)) else {
+                return false;
+            };
+            self.stage.looked = Some((since, lane));
+            self.stage.ending.insert(lane);
         }
-        let mut idle = self.lanes.idle_after(self.stage.looked);
-        let Some((since, lane)) = idle.find(|(_, lane)| !self.stage.touches(*lane)) else {
-            return false;
-        };
-        self.stage.looked = Some((since, lane));
-        self.stage.ending.insert(lane)
     }
 
     /// Puts lanes aside that go with the next commit, which may take its time.

@@ -125,12 +125,15 @@ impl Writer {
         self.next_segment += 1;
         let base = self.tables_bytes();
         let sealing = self.active_pieces().map(|(lane, piece)| (self.active.number, lane, piece));
+        let positions = self.shared.positions().clone();
         let beginning = Beginning {
             row: self.spool_row(number),
             clock: self.shared.clock_row(),
             lanes: &self.lanes,
             pieces: self.shared.files().catalog.pieces().chain(sealing).collect(),
             condemned: &self.condemned,
+            positions: &positions,
+            keys: &self.keys,
         };
         match segment::create(&*self.disk, &self.paths, base, &beginning) {
             Ok(active) => {

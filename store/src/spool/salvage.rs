@@ -14,23 +14,26 @@
 //!
 //! The runs stay where they are, and are moved on from there (`condemn.rs`); a new segment is begun,
 //! and the spool takes a new id in it: what the lost tables said of acknowledged packets may be lost
-//! too, and numbers may be used again. Duplicates are possible then, loss is not. A crash in between
-//! changes nothing: all of it is done again.
+//! too, and numbers may be used again. Duplicates are possible then, loss is not: of a source's
+//! positions the latest that is found counts, and its keys are forgotten. A crash in between changes
+//! nothing: all of it is done again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Chain, Lane, Millis, Number, SpoolId};
 
-use super::SystemClock;
+use super::SpoolOptions;
 use super::age::{ClockRow, SpoolClock};
 use super::begin::Beginning;
 use super::catalog::Piece;
 use super::condemn::{self, Condemned};
 use super::facts::{RetiredTotals, Tombstone};
+use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
 use super::mark::{self, Row};
 use super::open::{Files, Found, broken, io_error};
+use super::positions::Positions;
 use super::scan::{self, FoundRun};
 use super::sealed;
 use super::segment::{self, Paths};
@@ -52,6 +55,7 @@ pub(super) struct Wreck {
 struct Finds {
     spool: Option<SpoolRow>,
     retired: RetiredRow,
+    positions: Positions,
     rows: BTreeMap<Lane, LaneRow>,
     tombstones: BTreeMap<Lane, Vec<Tombstone>>,
     runs: BTreeMap<Lane, Vec<FoundRun>>,
@@ -67,7 +71,7 @@ pub(super) fn salvage(
     paths: &Paths,
     files: &mut Files,
     wreck: &Wreck,
-    system: SystemClock,
+    options: &SpoolOptions,
 ) -> Result<Found, OpenError> {
     let mut finds = Finds::default();
     for number in files.numbers.iter().rev() {
@@ -88,9 +92,11 @@ pub(super) fn salvage(
         ledger: finds.spool.and_then(|row| row.ledger),
     };
     // No time has passed since the last packet was stored, as far as is known.
-    let reading = (system.0)();
-    let shared =
-        Shared::new(SpoolClock::from_row(system, ClockRow { shown: finds.stored, reading }));
+    let reading = (options.clock.0)();
+    let clock_row = ClockRow { shown: finds.stored, reading };
+    let clock = SpoolClock::from_row(options.clock.clone(), clock_row);
+    let shared = Shared::new(clock, std::mem::take(&mut finds.positions));
+    let keys = Keys::new(options.max_bytes, Vec::new());
     let mut condemned = Condemned::new();
     if highest >= wreck.newest {
         condemned.insert(highest, true);
@@ -126,12 +132,15 @@ pub(super) fn salvage(
             condemned.insert(*number, true);
         }
     }
+    let positions = shared.positions().clone();
     let beginning = Beginning {
         row,
         clock: shared.clock_row(),
         lanes: &lanes,
         pieces: shared.files().catalog.pieces().collect(),
         condemned: &condemned,
+        positions: &positions,
+        keys: &keys,
     };
     let active = segment::create(disk, paths, 0, &beginning)
         .map_err(|not_made| broken(&paths.segment(row.segment), not_made.fault))?;
@@ -149,7 +158,7 @@ pub(super) fn salvage(
         row.spool
     ));
     let missing = Vec::new();
-    Ok(Found { active, row, lanes, shared, condemned, missing, notes, damage })
+    Ok(Found { active, row, lanes, shared, condemned, keys, missing, notes, damage })
 }
 
 impl Finds {
@@ -167,6 +176,7 @@ impl Finds {
                 self.retired = row;
             }
             scan::Found::Row(Row::Retired(_)) => {}
+            scan::Found::Row(Row::Position(row)) => self.positions.insert(row),
             scan::Found::Row(Row::Tombstone(lane, last, row)) => {
                 self.tombstones.entry(lane).or_default().push(mark::of(last, row));
             }

@@ -10,6 +10,7 @@ use redb::Database;
 use super::age::{ClockRow, SpoolClock};
 use super::catalog::Catalog;
 use super::facts::{LaneState, SpoolStatus};
+use super::positions::Positions;
 use super::release::Loaded;
 use super::tombstone::Tombstones;
 
@@ -21,6 +22,7 @@ pub(super) struct Shared {
     status: Mutex<SpoolStatus>,
     loaded: Mutex<Option<Loaded>>,
     clock: Mutex<SpoolClock>,
+    positions: Mutex<Positions>,
 }
 
 /// A lane as of the last commit.
@@ -42,14 +44,15 @@ pub(super) struct Files {
 }
 
 impl Shared {
-    /// Nothing yet but the clock.
-    pub(super) fn new(clock: SpoolClock) -> Self {
+    /// Nothing yet but the clock, and how far sources have come.
+    pub(super) fn new(clock: SpoolClock, positions: Positions) -> Self {
         Self {
             files: Mutex::default(),
             lanes: Mutex::default(),
             status: Mutex::default(),
             loaded: Mutex::default(),
             clock: Mutex::new(clock),
+            positions: Mutex::new(positions),
         }
     }
 
@@ -85,6 +88,11 @@ impl Shared {
     /// How the spool is.
     pub(super) fn status(&self) -> MutexGuard<'_, SpoolStatus> {
         lock(&self.status)
+    }
+
+    /// How far each source has come, as of the last commit.
+    pub(super) fn positions(&self) -> MutexGuard<'_, Positions> {
+        lock(&self.positions)
     }
 
     /// What the reader has loaded to be moved.

@@ -1,4 +1,4 @@
-//! Appends on their way into the next commit: their packets are numbered, and cut into runs.
+//! Parcels on their way into the next commit: their packets are numbered, and cut into runs.
 //!
 //! Nothing here changes the lane table: when the commit fails, all of this is thrown away and the
 //! numbers are free again, because nobody has heard of them (R2).
@@ -10,12 +10,18 @@ use paquebot_protocol::{Batch, Chain, Lane, Millis, Number, Origin, Run, TargetI
 
 use super::facts::Stored;
 use super::lanes::{LaneEntry, Lanes};
+use super::parcel::{Key, Position};
 use super::size;
 use crate::error::AppendError;
 use crate::reply::Promise;
 
 /// A promise that the next commit keeps.
-pub(super) type Waiting = (Promise<Stored, AppendError>, Stored);
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) promise: Promise<Vec<Stored>, AppendError>,
+    /// An answer for each part of a parcel.
+    pub(super) answers: Vec<Stored>,
+}
 
 /// What the next commit stores.
 #[derive(Debug, Default)]
@@ -30,6 +36,12 @@ pub(super) struct Stage {
     pub(super) looked: Option<(Millis, Lane)>,
     /// The bytes of all records.
     pub(super) bytes: u64,
+    /// How far sources have come with it.
+    pub(super) positions: Vec<Position>,
+    /// The keys under which packets are stored, each with its answer.
+    pub(super) keys: Vec<(Key, Stored)>,
+    /// Where each of them stands.
+    by_key: HashMap<(u64, u128), usize>,
 }
 
 /// What the next commit stores in one lane.
@@ -74,6 +86,17 @@ impl Stage {
     /// How many lanes it makes.
     pub(super) fn new_lanes(&self) -> usize {
         self.new_lanes.len()
+    }
+
+    /// What is stored under a key, if it is one of this commit.
+    pub(super) fn find_key(&self, key: &Key) -> Option<(Key, Stored)> {
+        self.keys.get(*self.by_key.get(&(key.source, key.key))?).copied()
+    }
+
+    /// Packets are stored under a key.
+    pub(super) fn add_key(&mut self, key: Key, stored: Stored) {
+        self.by_key.insert((key.source, key.key), self.keys.len());
+        self.keys.push((key, stored));
     }
 
     /// The lane for packets to `target`, if there is or will be one.

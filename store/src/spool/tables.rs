@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use paquebot_protocol::{Lane, Number};
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadableDatabase, ReadableTable, TableError};
 
 use super::SystemClock;
 use super::age::SpoolClock;
@@ -11,8 +11,10 @@ use super::catalog::Piece;
 use super::condemn::Condemned;
 use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::RetiredTotals;
+use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
 use super::mark::{self, Row};
+use super::positions::Positions;
 use super::segment::Active;
 use super::size;
 use crate::error::OpenError;
@@ -103,6 +105,38 @@ pub(super) fn manifest(active: &Active) -> Result<Vec<(u64, Lane, Piece)>, Fault
         manifest.push((segment, Lane(lane), piece));
     }
     Ok(manifest)
+}
+
+/// How far each source has come.
+pub(super) fn positions(active: &Active) -> Result<Positions, Fault> {
+    let mut positions = Positions::default();
+    let snapshot = active.db.begin_read()?;
+    let table = match snapshot.open_table(schema::POSITIONS) {
+        // Before there were positions.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(positions),
+        table => table?,
+    };
+    for row in ReadableTable::range::<(&str, &[u8])>(&table, ..)? {
+        positions.insert(mark::position(row?.1.value())?);
+    }
+    Ok(positions)
+}
+
+/// Under which keys packets were handed over, in a spool of `max_bytes`.
+pub(super) fn keys(active: &Active, max_bytes: u64) -> Result<Keys, Fault> {
+    let mut rows = Vec::new();
+    let snapshot = active.db.begin_read()?;
+    let table = match snapshot.open_table(schema::KEYS) {
+        // Before there were keys.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Keys::new(max_bytes, rows)),
+        table => table?,
+    };
+    for row in ReadableTable::range::<(u64, u64)>(&table, ..)? {
+        let (place, row) = row?;
+        let (source, number) = place.value();
+        rows.push((source, number, schema::decode("a key", row.value())?));
+    }
+    Ok(Keys::new(max_bytes, rows))
 }
 
 /// The segments that are not trusted any more.

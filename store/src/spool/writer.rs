@@ -5,7 +5,8 @@
 //!
 //! | file | does |
 //! |---|---|
-//! | `stage.rs` | numbers and cuts appends |
+//! | `parcel.rs` | takes what sources hand over |
+//! | `stage.rs` | numbers and cuts it |
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
 //! | `expire.rs` | looks for packets that have outlived their time |
 //! | `retire.rs` | ends lanes that have been idle for long, and forgets them |
@@ -33,15 +34,17 @@ use super::catalog::Piece;
 use super::condemn::Condemned;
 use super::damage::Damage;
 use super::expire::Swept;
-use super::facts::{Identity, Stored};
+use super::facts::Identity;
 use super::full::{Parked, PoliciesKnown};
+use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
+use super::parcel::Parcel;
 use super::read::{Ask, Reader};
 use super::release::Moved;
 use super::segment::{Active, Paths};
 use super::shared::Shared;
 use super::stage::Stage;
-use super::{Append, OnCommit, SpoolOptions, size};
+use super::{OnCommit, SpoolOptions, size};
 use crate::clock;
 use crate::disk::{DirLock, Disk};
 use crate::error::AppendError;
@@ -55,7 +58,7 @@ const COMMIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What the thread is told.
 pub(super) enum Order {
     /// Store packets.
-    Append(Append),
+    Store(Parcel),
     /// Let go of packets.
     Drop { lane: Lane, waived: Waived },
     /// Declare packets gone.
@@ -95,6 +98,7 @@ pub(super) struct Writer {
     pub(super) identity: Identity,
     pub(super) next_lane: u64,
     pub(super) lanes: Lanes,
+    pub(super) keys: Keys,
     pub(super) pending_packets: u64,
     pub(super) pending_bytes: u64,
     pub(super) active: Active,
@@ -198,7 +202,7 @@ impl Writer {
     /// Takes an order; whether it goes on after it.
     fn take(&mut self, order: Order) -> bool {
         match order {
-            Order::Append(append) => self.append(append),
+            Order::Store(parcel) => self.take_parcel(parcel),
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
@@ -210,48 +214,6 @@ impl Writer {
             Order::Close => return false,
         }
         true
-    }
-
-    /// Numbers packets for the next commit, or refuses them.
-    pub(super) fn append(&mut self, append: Append) {
-        if let Some(fault) = &self.failed {
-            return Promise::new(append.reply).keep(Err(fault.clone().into()));
-        }
-        let spool = self.identity.spool;
-        if append.batch.is_empty() {
-            // Nothing to make durable: there is no packet whose number could be told.
-            let stored = Stored { spool, lane: Lane(0), first: Number::NONE, count: 0 };
-            return Promise::new(append.reply).keep(Ok(stored));
-        }
-        let known = self.stage.lane_of(&self.lanes, &append.target);
-        if known.is_none() && !self.find_lane() {
-            let error = AppendError::LanesFull { max: self.options.lanes_max };
-            return Promise::new(append.reply).keep(Err(error));
-        }
-        let room = if self.is_parked(&append.target) {
-            let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
-            Err(AppendError::Full { used_bytes, max_bytes })
-        } else {
-            self.find_room(known, &append)
-        };
-        if let Err(error) = room {
-            return self.park(append, error);
-        }
-        // Making room may have committed what was staged, and the lane with it.
-        let known = self.stage.lane_of(&self.lanes, &append.target);
-        let Append { target, batch, reply } = append;
-        let promise = Promise::new(reply);
-        let lane = known.unwrap_or_else(|| {
-            let lane = Lane(self.next_lane + self.stage.new_lanes() as u64);
-            self.stage.open_lane(lane, target);
-            lane
-        });
-        match self.stage.number(&self.lanes, lane, batch) {
-            Some((first, count)) => {
-                self.stage.waiting.push((promise, Stored { spool, lane, first, count }));
-            }
-            None => promise.keep(Err(AppendError::Failed("the lane's numbers used up".into()))),
-        }
     }
 
     /// Puts a drop aside for the next commit.
@@ -313,13 +275,14 @@ impl Writer {
             .flat_map(|(lane, entry)| entry.active.iter().map(move |piece| (lane, *piece)))
     }
 
-    /// How much of a file the lane table and the manifest take.
+    /// How much of a file the lane table, the manifest and what sources remember take.
     pub(super) fn tables_bytes(&self) -> u64 {
         let lanes: u64 =
             self.lanes.iter().map(|(_, entry)| 192 + 2 * entry.target.as_str().len() as u64).sum();
         let pieces = self.shared.files().catalog.pieces().count() + self.active_pieces().count();
         let gone: usize = self.lanes.iter().map(|(_, entry)| entry.gone.len()).sum();
-        size::SEGMENT_BASE_BYTES + lanes + 96 * (pieces + gone) as u64
+        let sources = self.shared.positions().bytes() + self.keys.bytes();
+        size::SEGMENT_BASE_BYTES + lanes + 96 * (pieces + gone) as u64 + sources
     }
 
     fn close(mut self) -> Result<(), String> {

@@ -3,6 +3,14 @@
 //! The answer comes after the fsync (R1). Requests are served by a thread of the source's own, so
 //! that a busy source does not take turns with the connection.
 
+mod batch;
+mod cloud_event;
+mod desk;
+mod listen;
+mod order;
+mod problem;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,15 +22,16 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use paquebot_protocol::{Batch, Meta, Packet};
+use paquebot_protocol::{Batch, TargetId};
 use tokio::sync::{oneshot, watch};
 
-use super::desk::{Desk, Receipt, WaitQuery, check_meta};
-use super::http_batch;
-use super::http_listen::HttpListener;
+use self::desk::{Desk, Receipt, WaitQuery};
+pub use self::listen::{HttpListener, Limited};
+pub use self::order::HTTP_FIELDS;
+use self::order::Order;
+use self::problem::Problem;
 use super::outlet::{Handover, Outlet};
-use super::problem::Problem;
-use crate::clock;
+use super::recipe::{Kitchen, Recipe};
 use crate::meters::SourceMeters;
 use crate::receipts::Handled;
 
@@ -32,17 +41,22 @@ const HEADER_PREFIX: &str = "paquebot-header-";
 /// Says for how long a packet is worth sending.
 const TTL_HEADER: &str = "paquebot-ttl";
 
-/// A header that changes what a packet means and that this version does not know what to do with; it
-/// says so rather than ignore it.
-const HEADER_TO_COME: &str = "idempotency-key";
+/// Tells a request from every other: one that is repeated stores nothing again.
+const KEY_HEADER: &str = "idempotency-key";
+
+/// What a CloudEvent in structured mode may have beside its data, in bytes.
+const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
 
 /// How the source is configured.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HttpOptions {
     /// Its name.
     pub name: String,
     /// Web pages that may post, by their origin; usually none.
     pub allow_origins: Vec<String>,
+    /// Which requests become packets, and what stands beside their data, where the config says
+    /// something of that.
+    pub recipe: Option<Recipe>,
     /// For how long packets are worth sending, unless a request says otherwise.
     pub ttl: Option<Duration>,
     /// Reads a duration such as `5s`; the grammar is the config's.
@@ -119,6 +133,8 @@ pub fn routes(
     let desk = Desk {
         outlet,
         meters: SourceMeters::new(&options.name),
+        source: options.name,
+        kitchen: options.recipe.map(Kitchen::new),
         allow_origins: options.allow_origins,
         ttl: options.ttl,
         parse_duration: options.parse_duration,
@@ -126,7 +142,7 @@ pub fn routes(
     };
     axum::Router::new()
         .route("/v1/packets/{target}", post(post_packet))
-        .route("/v1/packets", post(http_batch::post_batch))
+        .route("/v1/packets", post(batch::post_batch))
         .with_state(Arc::new(desk))
 }
 
@@ -156,23 +172,33 @@ async fn accept(
     desk.check_origin(headers)?;
     let target = desk.target(target)?;
     let deadline = desk.deadline(query)?;
-    let mut meta = meta_of(desk, headers)?;
-    meta.ttl_ms = meta.ttl_ms.or_else(|| desk.ttl_of(&target));
-    check_meta(&meta)?;
-    let (data, permit) = desk.body(headers, body, desk.outlet.packet_bytes_max()).await?;
-    let mut batch = Batch::with_capacity(1, data.len() + 64);
-    batch.push(&Packet { created_ms: clock::wall_ms(), data: &data, meta });
-    let handover = desk.outlet.store(target.clone(), batch, permit, deadline.is_some()).await;
+    let (mut body_bytes_max, data_bytes_max) =
+        (desk.outlet.packet_bytes_max(), desk.outlet.packet_bytes_max());
+    if cloud_event::is_structured(headers) {
+        // The envelope, and base64 around the data.
+        body_bytes_max = data_bytes_max.saturating_mul(2).saturating_add(ENVELOPE_BYTES_MAX);
+    }
+    let (data, permit) = desk.body(headers, body, body_bytes_max).await?;
+    let mut order = order_of(desk, target.clone(), headers, &data)?;
+    cloud_event::recognise(&mut order, headers)?;
+    let Some(order) = desk.judge(order)? else {
+        return Ok((StatusCode::OK, Json(Receipt::filtered(&target))).into_response());
+    };
+    let mut batch = Batch::with_capacity(1, order.data.len() + 64);
+    order.push_to(&mut batch);
+    let (target, key) = (order.target.clone(), order.key(&desk.source));
+    let handover = desk.outlet.store(target.clone(), batch, key, permit, deadline.is_some()).await;
     let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
     desk.meters.sent(1);
     if let (Some(handled), Some(deadline)) = (handled, deadline)
         && let Some(how) = wait(desk, handled, deadline).await
     {
-        let receipt = Receipt::new(&stored, 0, &target, "handled");
         if how.dead.is_empty() {
+            let receipt = Receipt::new(&stored, 0, &target, "handled");
             return Ok((StatusCode::OK, Json(receipt)).into_response());
         }
-        return Err(Problem::dead_lettered(format!("packet {} is a dead letter", receipt.id)));
+        let id = stored.id_at(0);
+        return Err(Problem::dead_lettered(format!("packet {id} is a dead letter")));
     }
     let receipt = Receipt::new(&stored, 0, &target, "stored");
     Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
@@ -191,16 +217,18 @@ async fn wait(
     }
 }
 
-fn meta_of<'h>(desk: &Desk, headers: &'h HeaderMap) -> Result<Meta<'h>, Problem> {
-    let mut meta = Meta::default();
+/// What a request orders, by its headers.
+fn order_of<'r>(
+    desk: &Desk,
+    target: TargetId,
+    headers: &'r HeaderMap,
+    data: &'r [u8],
+) -> Result<Order<'r>, Problem> {
+    let mut order = Order::new(target, Cow::Borrowed(data));
     for (name, value) in headers {
         let name: &HeaderName = name;
-        if *name == HEADER_TO_COME {
-            let detail = format!("header {name} is not available in this version");
-            return Err(Problem::bad_request(detail));
-        }
         let kept = name.as_str().strip_prefix(HEADER_PREFIX);
-        let known = ["content-type", "traceparent", TTL_HEADER];
+        let known = ["content-type", "traceparent", TTL_HEADER, KEY_HEADER];
         if kept.is_none() && !known.contains(&name.as_str()) {
             continue;
         }
@@ -210,11 +238,12 @@ fn meta_of<'h>(desk: &Desk, headers: &'h HeaderMap) -> Result<Meta<'h>, Problem>
             ))
         })?;
         match kept {
-            Some(kept) => drop(meta.headers.insert(kept, text)),
-            None if *name == "traceparent" => meta.traceparent = Some(text),
-            None if *name == TTL_HEADER => meta.ttl_ms = Some(desk.ttl(text)?),
-            None => meta.content_type = Some(text),
+            Some(kept) => drop(order.headers.insert(kept.into(), text.into())),
+            None if *name == "traceparent" => order.traceparent = Some(text.into()),
+            None if *name == TTL_HEADER => order.ttl_ms = Some(desk.ttl(text)?),
+            None if *name == KEY_HEADER => order.key = Some(text.into()),
+            None => order.content_type = Some(text.into()),
         }
     }
-    Ok(meta)
+    Ok(order)
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use paquebot_protocol::{LaneKey, Millis};
 
-use super::HandlerMeters;
 use crate::clock;
+use crate::handler::HandlerMeters;
 
 /// How long after its time a paused lane may stay away before it no longer counts.
 const OVERDUE: Millis = Millis(60_000);
@@ -44,7 +44,7 @@ impl Health {
         }
     }
 
-    /// A packet of the lane was handled, or rejected by a destination that works.
+    /// A packet of the lane was handled, or rejected by somebody who works.
     pub(super) fn worked(&mut self, lane: LaneKey) {
         self.failing.remove(&lane);
         self.forget_overdue();

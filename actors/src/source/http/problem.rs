@@ -50,6 +50,11 @@ impl Problem {
         Self::new("dead-lettered", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    pub(crate) fn idempotency_mismatch(detail: String) -> Self {
+        let title = "the key was used for something else";
+        Self::new("idempotency-mismatch", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
     fn wants_retry(&self) -> bool {
         matches!(self.status, 429 | 503)
     }
@@ -69,6 +74,7 @@ impl From<&AppendError> for Problem {
             AppendError::DiskFull => {
                 Self::new("disk-full", "the client's disk is full", broken, detail)
             }
+            AppendError::KeyReused { .. } => Self::idempotency_mismatch(detail),
             AppendError::Closed => Self::new("stopping", "the client is stopping", broken, detail),
             _ => Self::new("store-failed", "the client's store failed", broken, detail),
         }

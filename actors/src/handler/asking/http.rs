@@ -15,16 +15,15 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use paquebot_protocol::{ClientId, Packet, PacketId, TargetId};
 
+use super::parcel::{Answer, Failure, Parcel, REASON_BYTES_MAX, in_plain};
 use crate::clock;
 
 /// Connections that lie idle are closed before the servers do that, of which some give 5 s: a POST
 /// on a connection that is just being closed would fail.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// How much of an answer's body becomes a reason, and for how long it is waited for.
-const REASON_BYTES_MAX: usize = 200;
+/// For how long the start of an answer's body, which becomes a reason, is waited for.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// How much of a body that nobody needs is read, so that its connection can be used again, and for
@@ -40,39 +39,6 @@ pub(super) struct Destination {
     rejected: Vec<u16>,
     timeout: Duration,
     client: Client<HttpConnector, Full<Bytes>>,
-}
-
-/// A packet with all that is said about it.
-#[derive(Debug)]
-pub(super) struct Parcel<'a> {
-    pub(super) id: PacketId,
-    pub(super) client: &'a ClientId,
-    pub(super) target: &'a TargetId,
-    pub(super) packet: Packet<'a>,
-    /// The packet's data.
-    pub(super) data: Bytes,
-    /// Which attempt at it this is, from 1.
-    pub(super) attempt: u32,
-}
-
-/// What a POST came to.
-#[derive(Debug)]
-pub(super) enum Answer {
-    /// The packet was handled.
-    Handled,
-    /// It never will be; the reason.
-    Rejected(String),
-    /// It was not handled, or nobody knows.
-    Failed(Failure),
-}
-
-/// Why a packet is to be tried again.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// For people.
-    pub(super) why: String,
-    /// When the destination wants to be asked again.
-    pub(super) retry_after: Option<Duration>,
 }
 
 impl Destination {
@@ -103,10 +69,9 @@ impl Destination {
         let answered = tokio::time::timeout(self.timeout, self.client.request(request));
         match answered.await {
             Ok(Ok(response)) => self.judge(response).await,
-            Ok(Err(error)) => Answer::Failed(Failure { why: in_full(&error), retry_after: None }),
+            Ok(Err(error)) => Answer::failed(in_full(&error)),
             Err(_elapsed) => {
-                let why = format!("no answer within {} ms", self.timeout.as_millis());
-                Answer::Failed(Failure { why, retry_after: None })
+                Answer::failed(format!("no answer within {} ms", self.timeout.as_millis()))
             }
         }
     }
@@ -192,9 +157,7 @@ async fn start_of(mut body: Incoming) -> String {
     if tokio::time::timeout(REASON_WAIT, read).await.is_ok() {
         drain(body).await;
     }
-    let text = String::from_utf8_lossy(&start);
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().map(plain).collect::<String>().trim().to_owned()
+    in_plain(&start)
 }
 
 fn reason(status: StatusCode, start: &str) -> String {

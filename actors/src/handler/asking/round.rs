@@ -17,11 +17,11 @@ use paquebot_protocol::{Millis, Number, Packet, PacketId, Run};
 use paquebot_store::{DeadLetter, RecordError};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::HandlerMeters;
 use super::health::Health;
-use super::http_post::{Answer, Destination, Failure, Parcel};
+use super::parcel::{Answer, Asked, Failure, GRACE, Parcel};
 use crate::attempt::Attempt;
 use crate::clock;
+use crate::handler::HandlerMeters;
 use crate::ledger::{Record, Recorded, Tried, Unrecorded};
 use crate::link::random;
 
@@ -33,16 +33,14 @@ const DEAD_BYTES_MAX: usize = 1024 * 1024;
 const RECORD_FAILED_PAUSE: Millis = Millis(2_000);
 const STOPPED_PAUSE: Millis = Millis(5_000);
 
-/// A destination may ask for this much patience, whatever the longest wait of the back-off is.
+/// Whoever is asked may ask for this much patience, whatever the longest wait of the back-off is.
 const RETRY_AFTER_MAX: Millis = Millis(5 * 60 * 1_000);
-
-/// How long a POST that is under way may take when the handler stops.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// What the rounds of one handler share.
 pub(super) struct Courier {
     pub(super) name: Arc<str>,
-    pub(super) destination: Destination,
+    /// Who is asked.
+    pub(super) asked: Asked,
     pub(super) retry_initial: Millis,
     pub(super) retry_max: Millis,
     pub(super) give_up_after: Option<Millis>,
@@ -139,7 +137,7 @@ impl Round {
             tokio::time::sleep(GRACE).await;
         };
         let answer = tokio::select! {
-            answer = courier.destination.post(&parcel) => answer,
+            answer = courier.asked.ask(&parcel) => answer,
             () = cut_off => return Err(Stopped),
         };
         drop(turn);
@@ -245,12 +243,6 @@ impl Round {
             Err(why) => why,
         };
         self.rest.fail(STOPPED_PAUSE.0, why);
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.why)
     }
 }
 

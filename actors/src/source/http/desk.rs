@@ -1,21 +1,21 @@
 //! The desk of the source `http`: what one packet and many have in common, who may post, to whom,
 //! how much, and what the answer looks like.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
-use paquebot_protocol::{Meta, Number, PacketId, TargetId};
+use paquebot_protocol::TargetId;
 use paquebot_store::Stored;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::outlet::Outlet;
 use super::problem::Problem;
 use crate::meters::SourceMeters;
 use crate::permit::Permit;
+use crate::source::outlet::Outlet;
+use crate::source::recipe::Kitchen;
 
 /// How long a body may take: nobody keeps room in memory for longer.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -24,15 +24,16 @@ const BODY_MAX: Duration = Duration::from_secs(30);
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Headers and content type of one packet together.
-const META_BYTES_MAX: usize = 16 * 1024;
-
 /// What the routes share.
 #[derive(Debug)]
 pub(super) struct Desk {
+    /// The source's name: its keys are its own.
+    pub(super) source: String,
     pub(super) outlet: Outlet,
     pub(super) meters: SourceMeters,
     pub(super) allow_origins: Vec<String>,
+    /// How events become packets, where that is not all said by the request.
+    pub(super) kitchen: Option<Kitchen>,
     pub(super) ttl: Option<Duration>,
     pub(super) parse_duration: fn(&str) -> Result<Duration, String>,
     /// Ends every wait for "handled" when the source stops.
@@ -131,38 +132,24 @@ impl Desk {
 /// The answer for one packet.
 #[derive(Debug, Serialize)]
 pub(super) struct Receipt {
-    pub(super) id: String,
+    /// Nothing when it is none of the events that become packets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
     target: String,
-    number: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u64>,
     state: &'static str,
 }
 
 impl Receipt {
     pub(super) fn new(stored: &Stored, at: u64, target: &TargetId, state: &'static str) -> Self {
-        let number = Number(stored.first.0.saturating_add(at));
-        let id = PacketId { spool: stored.spool, lane: stored.lane, number };
-        Self { id: id.to_string(), target: target.to_string(), number: number.0, state }
+        let id = stored.id_at(at);
+        let (id, number) = (Some(id.to_string()), Some(id.number.0));
+        Self { id, target: target.to_string(), number, state }
     }
-}
 
-/// Refuses headers that do not fit the room that a frame has beside the data.
-pub(super) fn check_meta(meta: &Meta<'_>) -> Result<(), Problem> {
-    let headers = meta.headers.iter().map(|(name, value)| name.len() + value.len());
-    let others = [meta.content_type, meta.traceparent].into_iter().flatten().map(str::len);
-    let found: usize = headers.chain(others).sum();
-    if found > META_BYTES_MAX {
-        let expected = format!("expected at most {META_BYTES_MAX} bytes of headers, found {found}");
-        return Err(Problem::too_large(expected));
+    /// The answer for an event that becomes no packet.
+    pub(super) fn filtered(target: &TargetId) -> Self {
+        Self { id: None, target: target.to_string(), number: None, state: "filtered" }
     }
-    Ok(())
-}
-
-/// The meta of a line of a batch.
-pub(super) fn line_meta<'a>(
-    content_type: Option<&'a str>,
-    headers: &'a BTreeMap<String, String>,
-    ttl_ms: Option<u64>,
-) -> Meta<'a> {
-    let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    Meta { content_type, headers, traceparent: None, ttl_ms }
 }

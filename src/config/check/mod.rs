@@ -4,22 +4,24 @@
 //! means at each handler, and what limits hold. Never decides the guarantees: they are the rules
 //! R1–R12 of the design, of which R1, R3, R4, R5 and R9 are told here.
 
+mod source;
+
 use std::fmt::Write as _;
 
-use super::address::Reach;
-use super::client::Client;
-use super::dead_letters::{DeadLetters, WhenDeadLettersFull};
-use super::destination::Destination;
-use super::duration::duration_in_words;
-use super::handler::{FileFormat, Handler, HandlerKind};
-use super::policy::Policy;
-use super::retry::RetryPolicy;
-use super::rotate::Rotate;
-use super::server::{Server, UnknownTarget};
-use super::size::size_in_words;
-use super::source::{Source, SourceKind};
-use super::spool::{Spool, WhenFull};
-use super::{Admin, Config, Metrics, Problems};
+use crate::config::address::Reach;
+use crate::config::client::Client;
+use crate::config::dead_letters::{DeadLetters, WhenDeadLettersFull};
+use crate::config::destination::Destination;
+use crate::config::duration::duration_in_words;
+use crate::config::handler::{FileFormat, Handler, HandlerKind, LogLevel};
+use crate::config::policy::Policy;
+use crate::config::program::{Program, ProgramMode};
+use crate::config::retry::RetryPolicy;
+use crate::config::rotate::Rotate;
+use crate::config::server::{Server, UnknownTarget};
+use crate::config::size::size_in_words;
+use crate::config::spool::{Spool, WhenFull};
+use crate::config::{Admin, Config, Metrics, Problems};
 
 /// Tells what a valid config does, for people. `warnings` are counted; show them beside it.
 #[must_use]
@@ -69,7 +71,7 @@ fn tell_client(report: &mut Report, client: &Client) {
         report.line(1, "no source: packets only come from the command `send`");
     }
     for source in &client.sources {
-        tell_source(report, source);
+        source::tell(report, source);
     }
     let Spool { max_bytes, when_full, max_lanes, retire_after } = client.spool;
     report.line(1, "packets are kept: until acked, which means handled or a dead letter");
@@ -116,23 +118,6 @@ fn tell_policy(report: &mut Report, policy: &Policy) {
     }
     if let Some(max_bytes) = policy.max_bytes {
         report.line(2, &format!("one target: at most {}", size_in_words(max_bytes)));
-    }
-}
-
-fn tell_source(report: &mut Report, source: &Source) {
-    let SourceKind::Http { listen, max_connections, allow_origins } = &source.kind;
-    report.line(1, &format!("source {}: http on {listen}", source.name));
-    if let Some(ttl) = source.ttl {
-        report.line(2, &format!("packets live for {}", duration_in_words(ttl)));
-    }
-    report.line(2, "\"stored\" is said after the fsync that covers the packet");
-    let who = match listen.reach() {
-        Reach::Machine => "from this machine only",
-        Reach::Network => "FROM ANYONE on the network: no token, no TLS",
-    };
-    report.line(2, &format!("requests: {who}; at most {max_connections} connections"));
-    if !allow_origins.is_empty() {
-        report.line(2, &format!("web pages that may send: {}", allow_origins.join(", ")));
     }
 }
 
@@ -189,6 +174,12 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
     let kind = match &handler.kind {
         HandlerKind::File { path, .. } => format!("file {}", path.display()),
         HandlerKind::Http(destination) => format!("http {}", destination.url),
+        HandlerKind::Exec(Program { program, arguments, .. }) => {
+            let words = std::iter::once(program.display().to_string());
+            let words = words.chain(arguments.iter().map(|word| format!("{word:?}")));
+            format!("exec {}", words.collect::<Vec<_>>().join(" "))
+        }
+        HandlerKind::Log { .. } => "log".to_owned(),
         HandlerKind::Discard => "discard".to_owned(),
     };
     report.line(1, &format!("{} -> handler {}: {kind}", targets.join(", "), handler.name));
@@ -207,6 +198,13 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
                 "at least once, with its id, in order per lane: after a crash or a lost answer a \
              packet is sent again"
             }
+            HandlerKind::Exec(_) => {
+                "at least once, with its id, in order per lane: after a crash or a lost answer a \
+             packet is given to the program again"
+            }
+            HandlerKind::Log { .. } => {
+                "at least once: handled means written to the server's log; NOTHING ELSE IS KEPT"
+            }
             HandlerKind::Discard => "handled means received: nothing is kept",
         },
     );
@@ -215,6 +213,8 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
             report.line(2, &format!("rotated: {}", told_rotate(*rotate)));
         }
         HandlerKind::Http(destination) => tell_destination(report, destination),
+        HandlerKind::Exec(program) => tell_program(report, program),
+        HandlerKind::Log { level } => report.line(2, &told_level(*level)),
         _ => {}
     }
     report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
@@ -237,6 +237,39 @@ fn tell_destination(report: &mut Report, destination: &Destination) {
         false => format!("answered with {}: a dead letter", statuses.join(", ")),
     };
     report.line(2, &format!("rejected: {rejected}"));
+}
+
+fn tell_program(report: &mut Report, program: &Program) {
+    let Program { mode, timeout, concurrency, .. } = program;
+    let timeout = duration_in_words(*timeout);
+    report.line(
+        2,
+        match mode {
+            ProgramMode::Packet => {
+                "started for each packet: handled means exit code 0, 65 means rejected: a dead letter"
+            }
+            ProgramMode::Lines => {
+                "goes on running: handled means that it answers so, \"rejected\" means a dead letter"
+            }
+        },
+    );
+    let too_long = match mode {
+        ProgramMode::Packet => "killed with all that it has started, not handled",
+        ProgramMode::Lines => "killed with all that it has started, what it had is not handled",
+    };
+    let at_once = format!("at once: {concurrency} packets, each of another lane");
+    report.line(2, &format!("{at_once}; not done within {timeout}: {too_long}"));
+}
+
+fn told_level(level: LogLevel) -> String {
+    let level = match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+    };
+    format!("at level {level}, if PAQUEBOT_LOG shows that; of the data 4 KiB at most, as text")
 }
 
 fn tell_admin(report: &mut Report, admin: Option<&Admin>, metrics: Metrics) {

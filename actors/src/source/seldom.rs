@@ -1,0 +1,28 @@
+//! Seldom: what would be said again and again is said once a minute.
+
+use std::time::{Duration, Instant};
+
+use crate::clock;
+
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Whether something may be said again.
+#[derive(Debug, Default)]
+pub(super) struct Seldom(Option<Instant>);
+
+impl Seldom {
+    /// Whether it is time; if so, the next time is a minute later.
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = clock::instant();
+        let is_due = self.0.is_none_or(|last| now.duration_since(last) >= EVERY);
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
+
+    /// What was wrong is not so any more: the next time is said at once.
+    pub(super) fn reset(&mut self) {
+        self.0 = None;
+    }
+}
