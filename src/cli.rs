@@ -44,6 +44,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Tell where a packet is
+    ///
+    /// Asks the process whose config this is, client or server; each tells what its own store knows.
+    /// Ends with 65 when it has never seen the packet.
+    Trace(TraceArgs),
     /// Look whether this machine lets the program keep its promises
     ///
     /// Looks at every directory of the config (does fsync persist there? is there room?), at the
@@ -90,6 +95,19 @@ pub struct ConfigArgs {
     /// The config file [default: $PAQUEBOT_CONFIG, ./config.toml, /etc/paquebot/config.toml]
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Which packet to look for.
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    /// The packet id, as `send` and the http source give it
+    pub id: String,
+    /// Where the config is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What can be done with a ledger.

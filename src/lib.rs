@@ -17,5 +17,6 @@ pub mod spool;
 pub mod status;
 pub mod telemetry;
 pub mod torture;
+pub mod trace;
 pub mod unix_socket;
 pub mod wiring;

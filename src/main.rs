@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, ledger, run, send, spool, status, torture};
+use paquebot::{bench, doctor, ledger, run, send, spool, status, torture, trace};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Check { config, deny_warnings } => run::check(&config, deny_warnings),
         Command::Send(args) => send::send(&args),
         Command::Status { config, json } => status::status(&config, json),
+        Command::Trace(args) => trace::trace(&args),
         Command::Doctor { config, json } => doctor::doctor(&config, json),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),

@@ -28,13 +28,7 @@ const LANES_SHOWN_MAX: usize = 20;
 /// # Errors
 /// When no process is there.
 pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
-    let door = match std::env::var(ADMIN_VARIABLE) {
-        Ok(address) if !address.is_empty() => Door::parse(&address)?,
-        _ => {
-            let config = run::load(args)?.config;
-            Door::of_process(&config).ok_or_else(|| Failure::new(Code::Config, "no part to ask"))?
-        }
-    };
+    let door = door(args)?;
     let request = Request::builder().uri("/v1/status").header("host", "paquebot");
     let request = request.body(Full::new(Bytes::new()));
     let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
@@ -51,6 +45,17 @@ pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
         print!("{}", in_words(&status));
     }
     Ok(())
+}
+
+/// The process that is asked: the one that a variable names, or else the config's.
+pub(crate) fn door(args: &ConfigArgs) -> Result<Door, Failure> {
+    match std::env::var(ADMIN_VARIABLE) {
+        Ok(address) if !address.is_empty() => Door::parse(&address),
+        _ => {
+            let config = run::load(args)?.config;
+            Door::of_process(&config).ok_or_else(|| Failure::new(Code::Config, "no part to ask"))
+        }
+    }
 }
 
 fn in_words(status: &Value) -> String {

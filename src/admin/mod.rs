@@ -6,6 +6,7 @@
 
 mod backup;
 mod status;
+mod trace;
 
 use std::fs::Permissions;
 use std::net::TcpListener;
@@ -77,6 +78,8 @@ impl Admin {
         let desk = Arc::new(Desk { parts, stopping: watch::Sender::new(false) });
         let public = public_routes(&desk);
         let mut private = public.clone().merge(private_routes(&desk));
+        private =
+            private.merge(trace::routes(desk.parts.client.clone(), desk.parts.server.clone()));
         let mut doors: Vec<(HttpListener, axum::Router)> = Vec::new();
         if let Some(admin) = &config.admin {
             let doing = format!("admin: listening on {} failed", admin.listen);

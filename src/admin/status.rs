@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use metrics::gauge;
+use paquebot_actors::connection::Standings;
 use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
@@ -30,6 +31,8 @@ pub struct ClientView {
     pub board: LinkBoard,
     /// What it counts.
     pub meters: ClientMeters,
+    /// How its lanes stand on the connection.
+    pub standings: Standings,
     /// The way in for packets that come through the admin socket.
     pub outlet: Outlet,
 }

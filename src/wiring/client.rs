@@ -7,7 +7,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::connection::{
-    Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, SpoolTime, StoredRuns,
+    Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, SpoolTime, Standings,
+    StoredRuns,
 };
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::{ClientMeters, CommitMeters};
@@ -118,6 +119,7 @@ impl ClientPart {
             spool: spool.clone(),
             board,
             meters,
+            standings: Standings::of(&connection),
             outlet: outlet.clone(),
         };
         let sources_arbiter = Arbiter::new().handle();

@@ -38,6 +38,7 @@
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | until another file takes its place |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
+//! | `history` | second, spool, lane, number before | last number, how, handler | 30 days, the last 100,000 |
 //! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
 //! | `dead_gone` | how they went | how many dead letters | for good |
 //!
@@ -104,6 +105,13 @@ pub(crate) const POSITIONS: TableDefinition<(&str, &[u8]), &[u8]> =
     TableDefinition::new("positions");
 /// Under which keys packets were handed over.
 pub(crate) const KEYS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new("keys");
+
+/// When each lane of a ledger went how far, and how.
+pub(crate) const HISTORY: TableDefinition<HistoryKey, HistoryRow> = TableDefinition::new("history");
+/// The second since 1970, the spool, the lane, and the number before the first.
+pub(crate) type HistoryKey = (u64, u128, u64, u64);
+/// The last number, how they passed, and the handler.
+pub(crate) type HistoryRow = (u64, u8, &'static str);
 
 /// The spools that a ledger knows. A spool is a number here: its 16 bytes, big-endian.
 pub(crate) const SPOOLS: TableDefinition<u128, &[u8]> = TableDefinition::new("spools");

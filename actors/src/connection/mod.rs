@@ -7,6 +7,7 @@
 mod retiring;
 mod sending;
 mod socket;
+mod standing;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use paquebot_store::{Identity, LaneState};
 use retiring::Retiring;
 
 pub use retiring::Ended;
+pub use standing::{LaneStanding, Pause, Standings};
 pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
@@ -109,6 +111,8 @@ struct LaneFacts {
     sent_through: Number,
     /// Dead letters that no ack has passed yet.
     dead: BTreeSet<Number>,
+    /// Why it waits, by the server's word; until it got on.
+    pause: Option<Pause>,
 }
 
 #[derive(Debug)]
@@ -154,7 +158,8 @@ impl Connection {
             let stored_through = state.next.before();
             connection.outbox.stored(state.lane, state.acked_through, stored_through);
             let (sent_through, dead) = (state.acked_through, BTreeSet::new());
-            let facts = LaneFacts { target: state.target, stored_through, sent_through, dead };
+            let (target, pause) = (state.target, None);
+            let facts = LaneFacts { target, stored_through, sent_through, dead, pause };
             connection.lanes.insert(state.lane, facts);
             if state.retiring {
                 connection.end(state.lane);

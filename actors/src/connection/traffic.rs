@@ -43,6 +43,7 @@ impl Connection {
             Control::Ack(acks) => {
                 self.link.progressed();
                 for ack in acks {
+                    self.forget_pause(ack.lane);
                     let acked = self.outbox.acked(&ack);
                     acked.map_err(|violation| violation.to_string())?;
                 }
@@ -65,12 +66,15 @@ impl Connection {
                     "lane paused by the server"
                 );
                 let wait = Millis(pause.retry_after_ms).min(RETRY_AFTER_MAX.into());
+                self.note_pause(pause.lane, pause.reason, wait);
                 self.pause(pause.lane, pause.generation, wait, ctx);
             }
             Control::RefuseRun(refused) => {
                 tracing::error!(target = self.target_of(refused.lane), first = %refused.first,
                     through = %refused.through, code = ?refused.code,
                     "the server can never take these packets; their lane waits, nothing is lost");
+                let reason = format!("the server can never take it: {:?}", refused.code);
+                self.note_pause(refused.lane, reason, REFUSED_RUN_PAUSE);
                 self.pause(refused.lane, refused.generation, REFUSED_RUN_PAUSE, ctx);
             }
             Control::Ping(number) => self.say(&[Control::Pong(number)])?,
@@ -263,6 +267,7 @@ impl Handler<StoredRuns> for Connection {
                 stored_through: before,
                 sent_through: before,
                 dead: BTreeSet::new(),
+                pause: None,
             };
             self.lanes.entry(lane).or_insert_with(fresh).stored_through = run.last();
             self.outbox.stored(lane, before, run.last());

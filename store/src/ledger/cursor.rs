@@ -1,10 +1,13 @@
 //! Cursors: how far each lane was handled.
 
+use std::sync::Arc;
+
 use paquebot_protocol::{Chain, LaneKey, Number};
 use redb::ReadableTable;
 
 use super::facts::CursorAt;
 use super::fence::number_of;
+use super::history::{Passage, Stretch};
 use super::sheet::Sheet;
 use crate::error::LedgerError;
 use crate::fault::Fault;
@@ -39,6 +42,9 @@ impl Sheet<'_> {
             }
             let lane = (number_of(key.spool), key.lane.0);
             self.passed.extend(self.dead.unsettled(lane, cursor.at.next().0, first.before().0));
+            let (from, through) = (cursor.at.0, first.before().0);
+            let stretch = Stretch { lane, from, through, how: Passage::Elsewhere };
+            self.passes(stretch, &Arc::from(""))?;
             let elsewhere = cursor.elsewhere.saturating_add(jumped);
             cursor = Cursor { at: first.before(), chain: None, elsewhere, ..cursor };
             self.put_cursor(key, cursor)?;

@@ -54,6 +54,7 @@ impl Writer {
             self.db = None;
         }
         self.failed = Some(fault);
+        self.history.forget();
         // At once, for most failures pass; then again and again.
         self.retry_at = clock::now();
     }
@@ -128,6 +129,7 @@ impl Writer {
     pub(super) fn tick(&mut self) {
         self.heal_if_due();
         self.look_for_room();
+        self.catch_up();
         self.publish_status();
     }
 

@@ -28,6 +28,7 @@ mod dead;
 mod facts;
 mod fence;
 mod heal;
+mod history;
 mod letters;
 mod open;
 mod order;
@@ -37,6 +38,7 @@ mod retire;
 mod room;
 mod sheet;
 mod tables;
+mod trace;
 mod writer;
 
 use std::path::PathBuf;
@@ -49,11 +51,13 @@ pub use facts::{
     Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, Known, LedgerEvent, LedgerOpened,
     LedgerStatus, Mark, Record, Tried, Watch,
 };
+pub use history::{Passage, Passed};
 pub use letters::{
     DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage, DeadLettersOf, ListedLetter,
     WhenDeadLettersFull,
 };
 use order::Order;
+pub use trace::Traced;
 
 use crate::disk::Disk;
 use crate::error::{LedgerError, OpenError, RecordError};
@@ -145,6 +149,11 @@ impl Ledger {
     /// What was recorded of every file that handlers write.
     pub fn files(&self, reply: Reply<Result<Vec<(FileId, FileState)>, LedgerError>>) {
         self.order(Order::Files { promise: Promise::new(reply) });
+    }
+
+    /// Where a packet is, as far as the ledger knows.
+    pub fn trace(&self, id: PacketId, reply: Reply<Result<Traced, LedgerError>>) {
+        self.order(Order::Trace { id, promise: Promise::new(reply) });
     }
 
     /// A page of the dead letters, in the order in which they came.

@@ -11,6 +11,7 @@ use super::LedgerOptions;
 use super::dead::{self, DeadLetters};
 use super::facts::{LedgerOpened, LedgerStatus};
 use super::heal::{Condition, RETRY_MIN};
+use super::history::History;
 use super::room::Room;
 use super::tables;
 use super::writer::Writer;
@@ -77,6 +78,7 @@ pub(super) fn open(
         outline,
         commits: found.commits,
         dead,
+        history: History::default(),
         limits: options.dead_letters,
         gone: found.dead_gone,
         status: Arc::new(Mutex::new(LedgerStatus::default())),

@@ -8,6 +8,7 @@ use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
 use super::facts::{Admitted, CursorAt, Fence, FileId, FileState, Mark, Record, Tried, Watch};
 use super::letters::{DeadLetter, DeadLetterFilter, DeadLetterPage};
+use super::trace::Traced;
 use crate::error::{LedgerError, RecordError};
 use crate::reply::Promise;
 
@@ -41,6 +42,10 @@ pub(super) enum Order {
     },
     Files {
         promise: Promise<Vec<(FileId, FileState)>, LedgerError>,
+    },
+    Trace {
+        id: PacketId,
+        promise: Promise<Traced, LedgerError>,
     },
     ListLetters {
         filter: DeadLetterFilter,

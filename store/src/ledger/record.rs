@@ -3,6 +3,7 @@
 //! A record is judged first, in the order of its marks, and written only when all of it may be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use paquebot_protocol::{ClientId, LaneKey};
 use redb::ReadableTable;
@@ -11,6 +12,7 @@ use super::cursor::Cursor;
 use super::dead::{DeadKey, Tally};
 use super::facts::{FileId, FileState, Mark};
 use super::fence::number_of;
+use super::history::{Passage, Stretch};
 use super::letters::{DeadLetter, WhenDeadLettersFull};
 use super::order::Outcomes;
 use super::sheet::Sheet;
@@ -48,6 +50,7 @@ impl Sheet<'_> {
             let lane = (number_of(mark.fence.spool), mark.lane.0);
             self.stale.extend(self.dead.unsettled(lane, mark.from.next().0, mark.through.0));
         }
+        self.write_history(&record.handler, &judged, &record.dead)?;
         self.new_of_client.extend(of_client);
         for (key, cursor) in cursors {
             self.put_cursor(key, cursor)?;
@@ -59,6 +62,39 @@ impl Sheet<'_> {
             self.new_dead.insert(key_of(&letter, &judged), letter);
         }
         Ok(Ok(()))
+    }
+
+    /// Writes down for whoever asks what passes now.
+    fn write_history(
+        &mut self,
+        handler: &Arc<str>,
+        judged: &[Judged],
+        dead: &[DeadLetter],
+    ) -> Result<(), Fault> {
+        for Judged { mark, .. } in judged {
+            let lane = (number_of(mark.fence.spool), mark.lane.0);
+            let (from, through) = (mark.from.0, mark.through.0);
+            let how = match (mark.handled, mark.skipped) {
+                // All of them are dead letters.
+                (0, 0) => continue,
+                (0, _) => Passage::Skipped,
+                _ => Passage::Handled,
+            };
+            self.passes(Stretch { lane, from, through, how }, handler)?;
+        }
+        for letter in dead {
+            let (spool, lane, number) = key_of(letter, judged);
+            let (lane, how) = ((spool, lane), Passage::DeadLettered);
+            let stretch = Stretch { lane, from: number.saturating_sub(1), through: number, how };
+            self.passes(stretch, handler)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down that a stretch passes now.
+    pub(super) fn passes(&mut self, stretch: Stretch, handler: &Arc<str>) -> Result<(), Fault> {
+        self.history.note(&mut self.rows, stretch, handler, self.second)?;
+        Ok(())
     }
 
     /// Moves the mark's cursor in `cursors`, if its opening is the latest and the cursor is where

@@ -7,8 +7,10 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
+use super::history::{History, Rows};
 use super::letters::{DeadLetter, DeadLetterLimits};
 use super::order::Order;
+use crate::clock;
 use crate::error::{LedgerError, RecordError};
 use crate::fault::Fault;
 use crate::reply::{Closed, Promise};
@@ -28,6 +30,10 @@ pub(super) struct Sheet<'t> {
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     dead_segments: Table<'t, u64, (u64, u64)>,
     dead_gone: Table<'t, &'static str, u64>,
+    pub(super) rows: Rows<'t>,
+    pub(super) history: &'t mut History,
+    /// The second in which all of this happens, since 1970 (UTC).
+    pub(super) second: u64,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -59,6 +65,7 @@ impl<'t> Sheet<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         dead: &'t mut DeadLetters,
+        history: &'t mut History,
         limits: DeadLetterLimits,
         has_room: bool,
         commit: u64,
@@ -73,6 +80,9 @@ impl<'t> Sheet<'t> {
             totals: transaction.open_table(schema::TOTALS)?,
             dead_segments: transaction.open_table(schema::DEAD_SEGMENTS)?,
             dead_gone: transaction.open_table(schema::DEAD_GONE)?,
+            rows: transaction.open_table(schema::HISTORY)?,
+            history,
+            second: clock::reading().wall_ms / 1_000,
             dead,
             limits,
             has_room,
@@ -102,6 +112,7 @@ impl<'t> Sheet<'t> {
                 later(self.retire(fence, lane), promise, answers)
             }
             Order::Files { promise } => later(self.all_files().map(Ok), promise, answers),
+            Order::Trace { id, promise } => later(self.trace(id).map(Ok), promise, answers),
             // What fails here is a segment's affair, and that of whoever asked.
             Order::ListLetters { filter, promise } => {
                 later(Ok(self.dead.list(&filter).map_err(LedgerError::from)), promise, answers)
@@ -117,6 +128,12 @@ impl<'t> Sheet<'t> {
             }
             Order::Backup { .. } | Order::Watch(_) | Order::Close => Ok(()),
         }
+    }
+
+    /// The history catches up.
+    pub(super) fn catch_up(&mut self) -> Result<(), Fault> {
+        self.wrote |= self.history.write(&mut self.rows)?;
+        Ok(())
     }
 
     /// Writes the dead letters, durably before the cursors that pass them (R4).
@@ -200,6 +217,7 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         | Order::Tried { promise, .. }
         | Order::Retire { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Files { promise } => later(Err(fault), promise, &mut answers),
+        Order::Trace { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Discard { promise, .. } => later(Err(fault), promise, &mut answers),

@@ -38,6 +38,7 @@ pub(super) fn begin(transaction: &WriteTransaction, dead_known: u64) -> Result<(
     transaction.open_table(schema::RETIRED)?;
     transaction.open_table(schema::FILES)?;
     transaction.open_table(schema::TOTALS)?;
+    transaction.open_table(schema::HISTORY)?;
     transaction.open_table(schema::DEAD_SEGMENTS)?;
     transaction.open_table(schema::DEAD_GONE)?;
     Ok(())
@@ -52,6 +53,7 @@ pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), 
     copy_table(from, to, schema::RETIRED)?;
     copy_table(from, to, schema::FILES)?;
     copy_table(from, to, schema::TOTALS)?;
+    copy_table(from, to, schema::HISTORY)?;
     copy_table(from, to, schema::DEAD_SEGMENTS)?;
     copy_table(from, to, schema::DEAD_GONE)
 }
@@ -122,6 +124,7 @@ pub(super) fn verify(snapshot: &ReadTransaction) -> Result<(u64, u64), Fault> {
         schema::decode::<FileRow>("a file's row", row).map(drop)
     })?;
     each(snapshot, schema::RETIRED, |_, _| Ok(()))?;
+    each(snapshot, schema::HISTORY, |_, _| Ok(()))?;
     let (mut cursors, mut elsewhere) = (0, 0_u64);
     each(snapshot, schema::CURSORS, |_, (_, _, jumped, _)| {
         cursors += 1;

@@ -23,6 +23,7 @@ use redb::Database;
 use super::dead::DeadLetters;
 use super::facts::{LedgerStatus, Watch};
 use super::heal::Condition;
+use super::history::History;
 use super::letters::{DeadLetterLimits, DeadLettersOf};
 use super::order::Order;
 use super::room::Room;
@@ -50,6 +51,7 @@ pub(super) struct Writer {
     /// How many commits there were.
     pub(super) commits: u64,
     pub(super) dead: DeadLetters,
+    pub(super) history: History,
     pub(super) limits: DeadLetterLimits,
     pub(super) gone: BTreeMap<String, u64>,
     pub(super) status: Arc<Mutex<LedgerStatus>>,
@@ -153,9 +155,13 @@ impl Writer {
         };
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
         let Written { wrote, settled, gone } = {
-            let (dead, commit) = (&mut self.dead, self.commits + 1);
-            let sheet = Sheet::open(&transaction, dead, self.limits, self.has_room, commit);
+            let (dead, history, commit) = (&mut self.dead, &mut self.history, self.commits + 1);
+            let sheet =
+                Sheet::open(&transaction, dead, history, self.limits, self.has_room, commit);
             let mut sheet = sheet.map_err(in_ledger)?;
+            if orders.len() == 0 {
+                sheet.catch_up().map_err(in_ledger)?;
+            }
             for order in orders {
                 sheet.take(order, answers).map_err(in_ledger)?;
             }
@@ -173,6 +179,13 @@ impl Writer {
             add(&mut self.gone, gone);
         }
         Ok(())
+    }
+
+    /// Nobody wants anything: the history catches up.
+    pub(super) fn catch_up(&mut self) {
+        if self.failed.is_none() && self.has_room && self.history.is_behind() {
+            self.work(Vec::new());
+        }
     }
 
     /// The bytes of the ledger's own file.
@@ -205,6 +218,7 @@ impl Writer {
     }
 
     fn close(mut self) -> Result<(), String> {
+        self.catch_up();
         for backup in self.backups.drain(..) {
             // One that panicked has left a file under a temporary name, and its promise is kept.
             let _ = backup.join();
