@@ -104,3 +104,35 @@ fn a_history_that_parted_in_many_lanes_is_renamed_once() {
         }
     }
 }
+
+#[test]
+fn what_is_urgent_overtakes_a_backlog_of_what_is_not() {
+    let policies = "[[client.policy]]\ntargets = [\"alarm.>\"]\npriority = \"high\"\n\
+                    [[client.policy]]\ntargets = [\"metrics.>\"]\npriority = \"low\"";
+    let mut broker = Broker::with(policies, "", ALL_TO_FILE);
+    broker.start_client();
+    let mut connection = broker.connect();
+    let data = "x".repeat(16 * 1024);
+    for at in 0..600 {
+        let target = ["metrics.a", "metrics.b", "orders"][at % 3];
+        assert_eq!(connection.post(target, data.as_bytes(), &[]).status, 202);
+    }
+    assert_eq!(connection.post("alarm.fire", b"!", &[]).status, 202);
+    broker.start_server();
+    broker.drain();
+    let targets: Vec<String> = broker
+        .lines("out.ndjson")
+        .iter()
+        .map(|line| line["target"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(targets.len(), 601);
+    let alarm = targets.iter().position(|target| target == "alarm.fire").unwrap();
+    assert!(alarm < 300, "the alarm came as number {alarm} of 601, and was stored last");
+    let middle = |of: &str| {
+        let places = targets.iter().enumerate().filter(|(_, target)| target.starts_with(of));
+        let places: Vec<_> = places.map(|(place, _)| place).collect();
+        places[places.len() / 2]
+    };
+    let (orders, metrics) = (middle("orders"), middle("metrics"));
+    assert!(orders < metrics, "orders in the middle at {orders}, metrics at {metrics}");
+}

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use bytes::BytesMut;
-use paquebot_actors::connection::{Connection, ConnectionOptions, ConnectionPorts, SpoolTime};
+use paquebot_actors::connection::{
+    Connection, ConnectionOptions, ConnectionPorts, Priorities, SpoolTime,
+};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
 use paquebot_actors::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
@@ -19,6 +21,7 @@ use paquebot_protocol::codec::{decode_frame, encode_control, split_frame};
 use paquebot_protocol::frame::{
     LaneOpened, Limits, PREAMBLE, Refused, RefusedCode, VERSION, Welcome,
 };
+use paquebot_protocol::outbox::Priority;
 use paquebot_protocol::{Control, Frame, Lane, LedgerId, Millis, Number, SpoolId};
 use paquebot_store::{Identity, LaneState, LaneTotals};
 
@@ -124,6 +127,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         reconnect_max: Duration::from_millis(2),
         now: SpoolTime(Arc::new(|| Millis(0))),
         separate_ledgers: true,
+        priorities: Priorities(Arc::new(|_| Priority::Normal)),
     };
     let ports = ConnectionPorts {
         read: store.clone().recipient(),

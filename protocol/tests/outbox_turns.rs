@@ -5,8 +5,8 @@
 mod common;
 
 use common::sender::{LANE, NOW, OTHER, ROOMY, Sender, ack, open, send};
-use paquebot_protocol::outbox::{Order, Outbox};
-use paquebot_protocol::{Millis, Number};
+use paquebot_protocol::outbox::{Order, Outbox, Priority};
+use paquebot_protocol::{Lane, Millis, Number};
 
 #[test]
 fn without_a_connection_there_is_nothing_to_do() {
@@ -63,6 +63,43 @@ fn a_new_connection_does_not_wait_for_a_pause_of_the_old_one() {
     sender.outbox.connected(ROOMY);
     assert_eq!(sender.outbox.deadline(), None);
     assert_eq!(sender.order(), open(LANE, 2, 1));
+}
+
+/// Whose turns the first `count` are, when lanes of these priorities have more than enough to send.
+fn turns(priorities: [Priority; 3], count: usize) -> Vec<u64> {
+    let mut sender = Sender { outbox: Outbox::default() };
+    for (lane, priority) in (1..).map(Lane).zip(priorities) {
+        sender.outbox.add(lane, Number::NONE, priority);
+        sender.outbox.stored(lane, Number::NONE, Number(1_000));
+    }
+    sender.outbox.connected(ROOMY);
+    sender.orders();
+    for lane in (1..=3).map(Lane) {
+        sender.open(lane, 1);
+    }
+    let mut turns = Vec::new();
+    while turns.len() < count
+        && let Some(Order::Send { lane, from, .. }) = sender.outbox.poll(NOW)
+    {
+        turns.push(lane.0);
+        sender.outbox.sent(lane, from, 1);
+    }
+    turns
+}
+
+#[test]
+fn higher_priorities_go_first_and_lower_ones_are_not_forgotten() {
+    use Priority::{High, Low, Normal};
+    let turns_of =
+        |priorities, lane| turns(priorities, 320).into_iter().filter(|turn| *turn == lane).count();
+    assert_eq!(turns([Low, Normal, High], 15), [3; 15]);
+    // One turn in 16 for what is passed over.
+    for (lane, share) in [(1, 20), (2, 20), (3, 280)] {
+        let found = turns_of([Low, Normal, High], lane);
+        assert!(found.abs_diff(share) <= 2, "lane {lane} had {found} of 320 turns");
+    }
+    assert!(turns_of([Low, Normal, Normal], 1).abs_diff(20) <= 2);
+    assert_eq!(turns_of([High, High, Normal], 1), turns_of([High, High, Normal], 2));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! `[[client.policy]]`: how packets to some targets are kept; the first that matches counts.
+//! `[[client.policy]]`: how packets to some targets are kept and how early they are sent; the first that
+//! matches counts.
 //!
 //! Decides what a policy may say. Never decides when a packet expires or makes way: that is the
 //! spool's.
@@ -6,6 +7,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use paquebot_protocol::outbox::Priority;
 use paquebot_protocol::{TargetId, TargetPattern};
 
 use super::kind;
@@ -18,11 +20,17 @@ const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_ho
 /// The largest packet must fit.
 const MAX_BYTES: RangeInclusive<u64> = 64 * 1024..=u64::MAX;
 
-/// How packets to some targets are kept.
+/// The words for each.
+const PRIORITY: [(&str, Priority); 3] =
+    [("high", Priority::High), ("normal", Priority::Normal), ("low", Priority::Low)];
+
+/// How packets to some targets are kept, and how early they are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The targets; never empty.
     pub targets: Vec<TargetPattern>,
+    /// How early packets are sent, compared with those to other targets.
+    pub priority: Priority,
     /// For how long a packet is worth sending; without it, for ever.
     pub ttl: Option<Duration>,
     /// What happens to a packet for which there is no room; without it, what the spool says.
@@ -49,10 +57,12 @@ impl Policy {
         let ttl = read_ttl(&mut section);
         let when_full = section.maybe("when_full", &kind::choice(&WHEN_FULL, &[]));
         let max_bytes = section.maybe("max_bytes", &kind::size(MAX_BYTES));
-        section.unavailable(&["priority"]);
+        let priority =
+            section.optional("priority", &kind::choice(&PRIORITY, &[]), Priority::Normal);
         section.finish();
         Ok(Self {
             targets: targets.into_values()?,
+            priority: priority?,
             ttl: ttl?,
             when_full: when_full?,
             max_bytes: max_bytes?,

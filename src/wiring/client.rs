@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
 use paquebot_actors::connection::{
-    Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, SpoolTime, Standings,
-    StoredRuns,
+    Buried, Connection, ConnectionOptions, ConnectionPorts, Ended, Hangup, Priorities, SpoolTime,
+    Standings, StoredRuns,
 };
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::{ClientMeters, CommitMeters};
@@ -85,6 +85,7 @@ impl ClientPart {
             reconnect_initial: config.reconnect.initial,
             reconnect_max: config.reconnect.max,
             separate_ledgers: config.separate_ledgers,
+            priorities: priorities(config),
             now: {
                 let spool = spool.clone();
                 SpoolTime(Arc::new(move || spool.now()))
@@ -296,6 +297,15 @@ fn keeping(config: &config::Client) -> Policies {
             config::WhenFull::DropOldest => WhenFull::DropOldest,
         };
         LanePolicy { when_full, max_bytes: policy.and_then(|policy| policy.max_bytes) }
+    }))
+}
+
+/// How early packets are sent, as the config says.
+fn priorities(config: &config::Client) -> Priorities {
+    let policies = config.policies.clone();
+    Priorities(Arc::new(move |target| {
+        let policy = config::Policy::of(&policies, target);
+        policy.map(|policy| policy.priority).unwrap_or_default()
     }))
 }
 

@@ -72,8 +72,8 @@ fn a_kind_or_policy_of_a_later_version_is_one_error_whatever_its_other_keys() {
     let text = format!("{CLIENT}[[client.source]]\nname = 'a'\nkind = 'host'\nx = 1");
     assert_one(&text, "client.source[0].kind", "expected \"http\", \"tail\"");
     assert_one(&text, "client.source[0].kind", "not available in this version");
-    let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'high'");
-    assert_one(&text, "client.policy[0].priority", "not available in this version");
+    let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'urgent'");
+    assert_one(&text, "client.policy[0].priority", "or \"low\", found \"urgent\"");
     let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");
     assert_one(&text, "server.handler[1].path", "a path without templates");
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use paquebot_protocol::heartbeat::Heartbeat;
-use paquebot_protocol::outbox::Outbox;
+use paquebot_protocol::outbox::{Outbox, Priority};
 use paquebot_protocol::{ClientId, Control, Lane, Millis, Number, TargetId};
 use paquebot_store::{Identity, LaneState};
 
@@ -52,6 +52,18 @@ pub struct ConnectionOptions {
     pub now: SpoolTime,
     /// Whether the addresses may be those of several ledgers.
     pub separate_ledgers: bool,
+    /// How early packets are sent.
+    pub priorities: Priorities,
+}
+
+/// Gives the priority of packets to a target.
+#[derive(Clone)]
+pub struct Priorities(pub Arc<dyn Fn(&TargetId) -> Priority + Send + Sync>);
+
+impl std::fmt::Debug for Priorities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Priorities")
+    }
 }
 
 /// Asks the spool's clock.
@@ -156,6 +168,8 @@ impl Connection {
         };
         for state in lanes {
             let stored_through = state.next.before();
+            let priority = (connection.options.priorities.0)(&state.target);
+            connection.outbox.add(state.lane, state.acked_through, priority);
             connection.outbox.stored(state.lane, state.acked_through, stored_through);
             let (sent_through, dead) = (state.acked_through, BTreeSet::new());
             let (target, pause) = (state.target, None);

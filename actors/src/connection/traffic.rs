@@ -262,6 +262,9 @@ impl Handler<StoredRuns> for Connection {
     fn handle(&mut self, stored: StoredRuns, ctx: &mut Self::Context) {
         for StoredRun { lane, target, run, expires } in stored.0 {
             let before = run.first().before();
+            if !self.lanes.contains_key(&lane) {
+                self.outbox.add(lane, before, (self.options.priorities.0)(&target));
+            }
             let fresh = || LaneFacts {
                 target,
                 stored_through: before,

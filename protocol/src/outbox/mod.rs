@@ -2,14 +2,15 @@
 //!
 //! Decides which lane is opened, what is sent next, and which ack is believed. It knows numbers and
 //! sizes; the shell holds the bytes and asks the store for them. Upholds R2 (only what was stored is
-//! sent), R3 (only a valid ack drops), R5 (lanes take turns and do not wait for each other), R11 (a
-//! lane with nothing in flight may always send).
+//! sent), R3 (only a valid ack drops), R5 (lanes take turns, by their priority, and do not wait for each
+//! other), R11 (a lane with nothing in flight may always send).
 //!
 //! A lane's life on a connection: closed → opening → (proving) → open ⇄ paused. A new connection
 //! closes every lane.
 
 mod order;
 mod sending;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,8 +21,10 @@ use crate::time::Millis;
 use crate::window::Window;
 
 use sending::{Phase, Retiring, Sending};
+use turns::Turns;
 
 pub use order::{Order, Violation};
+pub use turns::Priority;
 
 /// The sender's side of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -30,8 +33,8 @@ pub struct Outbox {
     connected: bool,
     budget_bytes: u64,
     in_flight_bytes: u64,
-    to_open: VecDeque<Lane>,
-    ready: VecDeque<Lane>,
+    to_open: Turns,
+    ready: Turns,
     resume: BTreeSet<(Millis, Lane)>,
     drops: VecDeque<(Lane, Number, u64)>,
     proofs: VecDeque<(Lane, Option<Chain>)>,
@@ -47,6 +50,12 @@ impl Outbox {
         let sending = self.lanes.entry(lane).or_insert_with(fresh);
         sending.stored_through = sending.stored_through.max(through);
         self.wake(lane);
+    }
+
+    /// There is a lane, whose packets up to `acked_through` are final; the others are sent so early.
+    pub fn add(&mut self, lane: Lane, acked_through: Number, priority: Priority) {
+        let fresh = || Sending::new(acked_through);
+        self.lanes.entry(lane).or_insert_with(fresh).priority = priority;
     }
 
     /// The server said welcome; `budget_bytes` may be in flight over all lanes.
@@ -303,7 +312,7 @@ impl Outbox {
     }
 
     fn poll_open(&mut self) -> Option<Order> {
-        while let Some(lane) = self.to_open.pop_front() {
+        while let Some(lane) = self.to_open.pop() {
             let Some(sending) = self.lanes.get_mut(&lane) else { continue };
             sending.queued = false;
             if sending.phase != Phase::Closed {
@@ -323,7 +332,7 @@ impl Outbox {
 
     fn poll_send(&mut self) -> Option<Order> {
         for _ in 0..self.ready.len() {
-            let lane = self.ready.pop_front()?;
+            let lane = self.ready.pop()?;
             let Some(sending) = self.lanes.get_mut(&lane) else { continue };
             sending.queued = false;
             let waiting = sending.sent_through < sending.stored_through;
@@ -334,7 +343,7 @@ impl Outbox {
             if self.in_flight_bytes >= self.budget_bytes && !lane_is_idle {
                 // Acks of any lane make room: keep the turn.
                 sending.queued = true;
-                self.ready.push_back(lane);
+                self.ready.push(sending.priority, lane);
                 continue;
             }
             return Some(Order::Send {
@@ -372,11 +381,11 @@ impl Outbox {
         match sending.phase {
             Phase::Closed => {
                 sending.queued = true;
-                self.to_open.push_back(lane);
+                self.to_open.push(sending.priority, lane);
             }
             Phase::Open if sending.window.is_open() => {
                 sending.queued = true;
-                self.ready.push_back(lane);
+                self.ready.push(sending.priority, lane);
             }
             Phase::Open | Phase::Opening | Phase::Proving { .. } => {}
             Phase::Loading | Phase::Paused => {}

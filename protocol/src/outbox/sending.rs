@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::turns::Priority;
 use crate::id::Number;
 use crate::window::Window;
 
@@ -22,6 +23,7 @@ pub(super) struct Sending {
     /// Whether the lane was paused when it was last open.
     pub(super) was_paused: bool,
     pub(super) queued: bool,
+    pub(super) priority: Priority,
     pub(super) acked_through: Number,
     /// The drop of everything up to here is durable.
     pub(super) dropped_through: Number,
@@ -50,6 +52,7 @@ impl Sending {
             phase: Phase::Closed,
             generation: 0,
             was_paused: false,
+            priority: Priority::default(),
             queued: false,
             acked_through,
             dropped_through: acked_through,

@@ -22,6 +22,7 @@ use crate::config::server::{Server, UnknownTarget};
 use crate::config::size::size_in_words;
 use crate::config::spool::{Spool, WhenFull};
 use crate::config::{Admin, Config, Metrics, Problems};
+use paquebot_protocol::outbox::Priority;
 
 /// Tells what a valid config does, for people. `warnings` are counted; show them beside it.
 #[must_use]
@@ -108,6 +109,11 @@ fn tell_client(report: &mut Report, client: &Client) {
 fn tell_policy(report: &mut Report, policy: &Policy) {
     let targets: Vec<_> = policy.targets.iter().map(ToString::to_string).collect();
     report.line(1, &format!("policy for {}:", targets.join(", ")));
+    match policy.priority {
+        Priority::High => report.line(2, "sent before all others; these have one turn in 16"),
+        Priority::Normal => {}
+        Priority::Low => report.line(2, "sent when others have nothing to send, or one turn in 16"),
+    }
     if let Some(ttl) = policy.ttl {
         let ttl = duration_in_words(ttl);
         report
