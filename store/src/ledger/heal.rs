@@ -128,6 +128,9 @@ impl Writer {
     pub(super) fn tick(&mut self) {
         self.heal_if_due();
         self.look_for_room();
+        if self.dead.has_replayed() && self.failed.is_none() {
+            self.work(Vec::new());
+        }
         self.publish_status();
     }
 

@@ -7,7 +7,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
-use super::letters::{DeadLetter, DeadLetterLimits};
+use super::letters::{DeadLetter, DeadLetterLimits, StillDead};
 use super::order::Order;
 use crate::error::{LedgerError, RecordError};
 use crate::fault::Fault;
@@ -28,6 +28,8 @@ pub(super) struct Sheet<'t> {
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     dead_segments: Table<'t, u64, (u64, u64)>,
     dead_gone: Table<'t, &'static str, u64>,
+    pub(super) replayed: Table<'t, DeadKey, ()>,
+    pub(super) paused: Table<'t, &'static str, (u64, &'static str)>,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -38,6 +40,8 @@ pub(super) struct Sheet<'t> {
     pub(super) stale: Vec<DeadKey>,
     /// Unsettled letters that a cursor has jumped over.
     pub(super) passed: Vec<DeadKey>,
+    /// Letters that were tried again in vain.
+    pub(super) still_dead: Vec<StillDead>,
     /// Whether anything was written at all.
     pub(super) wrote: bool,
     /// Which commit this is, if so.
@@ -52,6 +56,8 @@ pub(super) struct Written {
     pub(super) settled: Vec<DeadKey>,
     /// How many dead letters are gone, by how they went.
     pub(super) gone: Vec<(&'static str, u64)>,
+    /// Letters that were replayed and are out of their segments by now.
+    pub(super) out: Vec<DeadKey>,
 }
 
 impl<'t> Sheet<'t> {
@@ -73,6 +79,8 @@ impl<'t> Sheet<'t> {
             totals: transaction.open_table(schema::TOTALS)?,
             dead_segments: transaction.open_table(schema::DEAD_SEGMENTS)?,
             dead_gone: transaction.open_table(schema::DEAD_GONE)?,
+            replayed: transaction.open_table(schema::REPLAYED)?,
+            paused: transaction.open_table(schema::PAUSED)?,
             dead,
             limits,
             has_room,
@@ -80,6 +88,7 @@ impl<'t> Sheet<'t> {
             new_of_client: BTreeMap::new(),
             stale: Vec::new(),
             passed: Vec::new(),
+            still_dead: Vec::new(),
             wrote: false,
             commit,
         })
@@ -112,6 +121,11 @@ impl<'t> Sheet<'t> {
             Order::Discard { ids, promise } => {
                 later(Ok(self.dead.discard(&ids).map_err(LedgerError::from)), promise, answers)
             }
+            Order::StillDead { still, promise } => {
+                later(Ok(self.dead.still_dead(&still).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Pause { paused, promise } => later(self.pause(&paused), promise, answers),
+            Order::Resume { handler, promise } => later(self.resume(&handler), promise, answers),
             Order::Expire { before_ms, promise } => {
                 later(Ok(self.dead.expire(before_ms).map_err(LedgerError::from)), promise, answers)
             }
@@ -121,6 +135,8 @@ impl<'t> Sheet<'t> {
 
     /// Writes the dead letters, durably before the cursors that pass them (R4).
     pub(super) fn write_dead(&mut self) -> Result<(), Fault> {
+        self.dead.clear_out();
+        self.dead.still_dead(&self.still_dead)?;
         for (client, more) in &self.new_of_client {
             self.dead.evict(client, more.charge(), self.limits.max_bytes)?;
         }
@@ -146,11 +162,14 @@ impl<'t> Sheet<'t> {
             self.dead_gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
             self.wrote = true;
         }
+        for key in &report.out {
+            self.wrote |= self.replayed.remove(key)?.is_some();
+        }
         if self.wrote {
             self.meta.insert(schema::META_COMMITS, self.commit.to_le_bytes().as_slice())?;
         }
         let settled = self.new_dead.into_keys().chain(self.passed).collect();
-        Ok(Written { wrote: self.wrote, settled, gone: report.gone })
+        Ok(Written { wrote: self.wrote, settled, gone: report.gone, out: report.out })
     }
 
     /// A row for each file of each handler: few, so that nobody needs a way to ask for some.
@@ -202,10 +221,13 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Files { promise } => later(Err(fault), promise, &mut answers),
         Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),
-        Order::Discard { promise, .. } => later(Err(fault), promise, &mut answers),
-        Order::Expire { promise, .. } | Order::Backup { promise, .. } => {
+        Order::Discard { promise, .. } | Order::StillDead { promise, .. } => {
             later(Err(fault), promise, &mut answers)
         }
+        Order::Resume { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Expire { promise, .. }
+        | Order::Backup { promise, .. }
+        | Order::Pause { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Watch(_) | Order::Close => Ok(()),
     };
     answers.pop().unwrap_or_else(|| Box::new(|_| {}))
