@@ -142,7 +142,8 @@ impl Round {
         };
         drop(turn);
         courier.meters.seconds.record(began.elapsed());
-        if !matches!(answer, Answer::Failed(_)) {
+        // Of a dead letter's lane nothing is known by it.
+        if !matches!(answer, Answer::Failed(_)) && !self.rest.is_replay() {
             courier.health.borrow_mut().worked(self.rest.key());
         }
         Ok(answer)
@@ -165,6 +166,8 @@ impl Round {
         let tried = self.rest.failed(number, clock::wall_ms());
         let since_ms = tried.last_attempt_ms.saturating_sub(tried.first_attempt_ms);
         let given_up = self.courier.give_up_after.is_some_and(|after| since_ms >= after.0);
+        // A dead letter is given up by whoever tries it again.
+        let given_up = given_up && !self.rest.is_replay();
         let (attempts, time) = (tried.attempts, roughly(since_ms));
         given_up.then(|| format!("gave up after {attempts} attempts in {time}: last {failure}"))
     }
@@ -176,6 +179,7 @@ impl Round {
         let dead = std::mem::take(&mut self.dead);
         (self.dead_bytes, self.recorded) = (0, clock::instant());
         let dead_letters = dead.len() as u64;
+        let newly_dead = self.rest.newly_dead(dead_letters);
         if let Some(letter) = dead.first() {
             tracing::warn!(handler = %courier.name, target = %part.target, packets = dead_letters,
                 first = %letter.id, why = letter.reason, "packets became dead letters");
@@ -197,7 +201,7 @@ impl Round {
         match answered.await {
             Ok(Ok(())) => {
                 courier.meters.handled.increment(handled);
-                courier.meters.dead_lettered.increment(dead_letters);
+                courier.meters.dead_lettered.increment(newly_dead);
                 Ok(())
             }
             // The part fails with the rest: the lane is one.
@@ -210,6 +214,9 @@ impl Round {
     async fn pause(mut self, number: Number, failure: Failure) {
         if let Err(why) = self.settle().await {
             return self.rest.fail(RECORD_FAILED_PAUSE.0, why);
+        }
+        if self.rest.is_replay() {
+            return self.rest.fail_tried(0, failure.to_string());
         }
         let courier = &*self.courier;
         let tried = self.rest.failed(number, clock::wall_ms());
@@ -233,7 +240,7 @@ impl Round {
         }
         let reason = format!("handler {}: {failure}", courier.name);
         courier.health.borrow_mut().failed(self.rest.key(), wait, &failure.to_string());
-        self.rest.fail(wait.0, reason);
+        self.rest.fail_tried(wait.0, reason);
     }
 
     /// What has an outcome is recorded, the rest stays with its client.

@@ -164,9 +164,10 @@ impl Scribe {
         });
         match answered.recv() {
             Ok(Ok(recorded)) => {
+                let newly_dead = recorded.newly_dead();
                 self.confirm(recorded, written.1);
                 self.meters.handled.increment(packets - dead_letters);
-                self.meters.dead_lettered.increment(dead_letters);
+                self.meters.dead_lettered.increment(newly_dead);
                 self.meters.seconds.record(began.elapsed());
             }
             Ok(Err(Unrecorded { error, attempts })) => self.not_recorded(&error, attempts),
@@ -279,7 +280,7 @@ impl Scribe {
         self.meters.is_failing(packets, why);
         self.tell(why);
         for attempt in group {
-            attempt.fail(wait.0, format!("handler {}: {why}", self.name));
+            attempt.fail_tried(wait.0, format!("handler {}: {why}", self.name));
         }
         Vec::new()
     }
