@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
+use crate::dead_letters::DeadLetterCommand;
 use crate::spool::SpoolCommand;
 
 /// A store-and-forward broker: stored means stored, acknowledged means handled.
@@ -57,6 +58,13 @@ pub enum Command {
         /// Print JSON: an array of {subject, check, level, found, meaning}
         #[arg(long)]
         json: bool,
+    },
+    /// Look at a running server's dead letters, try them again, or remove them
+    #[command(alias = "dlq")]
+    DeadLetters {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeadLetterCommand,
     },
     /// Check the server's ledger, or back it up
     Ledger {

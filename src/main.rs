@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, ledger, run, send, spool, status, torture};
+use paquebot::{bench, dead_letters, doctor, ledger, run, send, spool, status, torture};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::send(&args),
         Command::Status { config, json } => status::status(&config, json),
         Command::Doctor { config, json } => doctor::doctor(&config, json),
+        Command::DeadLetters { command } => dead_letters::dead_letters(&command),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),
         Command::Bench(args) => bench::bench(&args),

@@ -18,7 +18,7 @@ use crate::run;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The variable that names another process than the config's.
-const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
+pub(crate) const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
 
 /// Lanes that are shown to people; JSON has more.
 const LANES_SHOWN_MAX: usize = 20;

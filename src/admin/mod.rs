@@ -5,6 +5,8 @@
 //! public, and nothing else.
 
 mod backup;
+mod dead_letters;
+mod guard;
 mod status;
 
 use std::fs::Permissions;
@@ -186,7 +188,9 @@ fn public_routes(desk: &Arc<Desk>) -> axum::Router {
 }
 
 fn private_routes(desk: &Arc<Desk>) -> axum::Router {
-    axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk))
+    let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
+    let server = desk.parts.server.as_ref();
+    guard::no_web_page(routes.merge(dead_letters::routes(server)))
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {

@@ -7,6 +7,7 @@ use metrics::gauge;
 use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
+use paquebot_actors::replay::ReplayDesk;
 use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
@@ -47,6 +48,8 @@ pub struct ServerView {
     pub listening: SocketAddr,
     /// What it has.
     pub handlers: Vec<HandlerView>,
+    /// The way to its handlers for dead letters.
+    pub replays: ReplayDesk,
 }
 
 /// A handler as observers see it.

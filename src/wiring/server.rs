@@ -11,6 +11,7 @@ use paquebot_actors::handler::{
 use paquebot_actors::ledger::Ledger;
 use paquebot_actors::listener::{Listener, Shut};
 use paquebot_actors::permit::Purse;
+use paquebot_actors::replay::{ReplayDesk, ReplayPorts, Replayer, StopReplays};
 use paquebot_actors::roster::Roster;
 use paquebot_actors::router::Router;
 use paquebot_actors::seat::Seats;
@@ -53,6 +54,7 @@ pub struct ServerPart {
     seats: Seats,
     files: Vec<Addr<FileHandler>>,
     asking: Vec<Addr<AskingHandler>>,
+    replayer: Addr<Replayer>,
     view: ServerView,
 }
 
@@ -106,8 +108,15 @@ impl ServerPart {
             }));
         let shares =
             Shares::new(table.clone(), config.handlers.iter().map(share(config)).collect());
-        let router = Router::new(table, handlers, unknown);
+        let router = Router::new(table.clone(), handlers, unknown);
         let router = Router::start_in_arbiter(first, |_| router);
+        let replays = ReplayPorts {
+            store: store.clone(),
+            route: router.clone().recipient(),
+            table,
+            names: config.handlers.iter().map(|handler| handler.name.clone()).collect(),
+        };
+        let replayer = Replayer::start_in_arbiter(first, |_| Replayer::new(replays));
         let address = (config.listen.host(), config.listen.port());
         let doing = format!("server: listening on {} failed", config.listen);
         let socket = TcpListener::bind(address).map_err(Failure::of(Code::Io, &doing))?;
@@ -139,8 +148,9 @@ impl ServerPart {
             board,
             listening,
             handlers: handlers.collect(),
+            replays: ReplayDesk::new(replayer.clone()),
         };
-        Ok(Self { store, listener, seats, files, asking, view })
+        Ok(Self { store, listener, seats, files, asking, replayer, view })
     }
 
     /// What observers may see.
@@ -156,6 +166,7 @@ impl ServerPart {
             step("nobody is asked any more", handler.send(FinishAsking)).await;
         }
         step("attempts end", self.seats.empty()).await;
+        step("replays end", self.replayer.send(StopReplays)).await;
         for handler in &self.asking {
             step("programs end", handler.send(AwaitEnd)).await;
         }

@@ -31,6 +31,7 @@ pub use http_listen::{HttpListener, Limited};
 pub use library::{LibraryLoad, LibraryReport, LibrarySource};
 pub use lines::{LineOptions, LongLine};
 pub use outlet::{Handover, LifetimeOf, Lifetimes, Outlet};
+pub use problem::Problem;
 pub use recipe::{OnError, Recipe};
 pub use stdin::STDIN_FIELDS;
 pub use tail::{StartAt, TAIL_FIELDS, TailOptions};
