@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
 use crate::dead_letters::DeadLetterCommand;
+use crate::handlers::HandlerCommand;
 use crate::spool::SpoolCommand;
 
 /// A store-and-forward broker: stored means stored, acknowledged means handled.
@@ -65,6 +66,12 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         command: DeadLetterCommand,
+    },
+    /// Look at a running server's handlers, pause one, or resume it
+    Handlers {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: HandlerCommand,
     },
     /// Check the server's ledger, or back it up
     Ledger {

@@ -107,7 +107,8 @@ fn server_in_words(status: &Value) -> Option<String> {
         writeln!(out, "  handler       {} takes {targets}", text(handler, "name")).ok()?;
         if text(handler, "state") != "ok" {
             let (state, since) = (text(handler, "state"), text(handler, "since"));
-            let why = text(handler, "last_error");
+            let by = handler.get("paused_by").and_then(Value::as_str);
+            let why = by.unwrap_or_else(|| text(handler, "last_error"));
             writeln!(out, "                {state} since {since}: {why}").ok()?;
         }
     }

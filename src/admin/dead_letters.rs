@@ -305,7 +305,7 @@ fn unavailable(code: &str, detail: String) -> Problem {
 }
 
 /// Asks the ledger.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     question: impl FnOnce(Reply<Result<T, LedgerError>>),
 ) -> Result<T, Problem> {
     let (answer, answered) = oneshot::channel::<Result<T, LedgerError>>();

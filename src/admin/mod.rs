@@ -7,6 +7,7 @@
 mod backup;
 mod dead_letters;
 mod guard;
+mod handlers;
 mod status;
 
 use std::fs::Permissions;
@@ -190,7 +191,8 @@ fn public_routes(desk: &Arc<Desk>) -> axum::Router {
 fn private_routes(desk: &Arc<Desk>) -> axum::Router {
     let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
     let server = desk.parts.server.as_ref();
-    guard::no_web_page(routes.merge(dead_letters::routes(server)))
+    let routes = routes.merge(dead_letters::routes(server)).merge(handlers::routes(server));
+    guard::no_web_page(routes)
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {

@@ -57,6 +57,8 @@ pub struct ServerView {
 pub struct HandlerView {
     /// Its name.
     pub name: String,
+    /// What it does with packets: its `kind` in the config.
+    pub kind: &'static str,
     /// What it takes.
     pub targets: Vec<String>,
     /// How it is.
@@ -126,17 +128,18 @@ pub struct ServerStatus {
 }
 
 #[derive(Debug, Serialize)]
-struct HandlerStatus {
+pub(super) struct HandlerStatus {
     name: String,
+    kind: &'static str,
     targets: Vec<String>,
     #[serde(flatten)]
     state: HandlerState,
 }
 
 impl HandlerView {
-    fn status(&self) -> HandlerStatus {
+    pub(super) fn status(&self) -> HandlerStatus {
         let (name, targets) = (self.name.clone(), self.targets.clone());
-        HandlerStatus { name, targets, state: self.board.read() }
+        HandlerStatus { name, kind: self.kind, targets, state: self.board.read() }
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Round {
     recorded: Instant,
 }
 
-/// The handler stops.
+/// The handler stops, or is paused.
 struct Stopped;
 
 impl Round {
@@ -121,6 +121,9 @@ impl Round {
             _ = stopping.wait_for(|stopping| *stopping) => return Err(Stopped),
             turn = courier.turns.acquire() => turn.map_err(|_closed| Stopped)?,
         };
+        if courier.meters.board.is_paused() {
+            return Err(Stopped);
+        }
         let began = clock::instant();
         let parcel = Parcel {
             id,
@@ -245,7 +248,13 @@ impl Round {
 
     /// What has an outcome is recorded, the rest stays with its client.
     async fn stop(mut self) {
-        let why = match self.settle().await {
+        let settled = self.settle().await;
+        let board = &self.courier.meters.board;
+        if board.is_paused() && settled.is_ok() {
+            let (retry_after_ms, reason) = board.put_off(self.rest.key());
+            return self.rest.fail(retry_after_ms, reason);
+        }
+        let why = match settled {
             Ok(()) => format!("handler {} is stopping", self.courier.name),
             Err(why) => why,
         };

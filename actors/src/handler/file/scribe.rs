@@ -130,6 +130,14 @@ impl Scribe {
 
     /// Handles attempts, as many at once as fit into one file.
     fn handle(&mut self, mut group: Vec<Attempt>) {
+        let board = &self.meters.board;
+        if board.is_paused() {
+            for attempt in group {
+                let (retry_after_ms, reason) = board.put_off(attempt.key());
+                attempt.fail(retry_after_ms, reason);
+            }
+            return;
+        }
         while !group.is_empty() {
             group = self.handle_first(group);
         }
