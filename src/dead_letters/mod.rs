@@ -236,11 +236,17 @@ fn show(letter: &Value) -> String {
     }
     out.push_str(&format!("size          {}\n", size_in_words(number(letter, "size"))));
     match (letter.get("data"), letter.get("data_base64")) {
-        (Some(Value::String(data)), _) => out.push_str(&format!("\n{data}\n")),
+        (Some(Value::String(data)), _) => out.push_str(&format!("\n{}\n", plain(data))),
         (_, Some(Value::String(data))) => out.push_str(&format!("\nbase64: {data}\n")),
         _ => {}
     }
     out
+}
+
+/// Somebody else's text, fit for a terminal.
+fn plain(text: &str) -> String {
+    let stays = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().map(|c| if stays(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {

@@ -27,8 +27,9 @@ use crate::router::Route;
 /// Clients and targets that are tried at once.
 const AT_ONCE: usize = 16;
 
-/// What goes to a handler in one piece, at most.
-const LETTERS_MAX: usize = 256;
+/// What goes to a handler in one piece, at most: enough that `file` writes thousands a second, and few
+/// enough that a replay which nobody waits for any more ends soon with a handler that takes its time.
+const LETTERS_MAX: usize = 32;
 const BYTES_MAX: u64 = 256 * 1024;
 
 /// So many clients and targets that fail one after another, and their handler is left alone.
