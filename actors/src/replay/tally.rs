@@ -1,5 +1,6 @@
 //! What became of the dead letters that were to be replayed.
 
+use paquebot_protocol::PacketId;
 use serde::Serialize;
 
 /// So many problems are told in full.
@@ -43,7 +44,7 @@ impl Replayed {
     }
 
     /// Takes note of what was in the way, as far as there is room.
-    pub(super) fn problem(&mut self, id: impl ToString, reason: &str) {
+    pub(super) fn problem(&mut self, id: PacketId, reason: &str) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem { id: id.to_string(), reason: reason.to_owned() });
         }

@@ -136,9 +136,10 @@ impl DeadLetters {
         }
         for (key, brief) in found {
             let (spool, lane, letter) = key;
-            if self.replayed.contains(&key) {
-                self.unsettled.insert(key, brief);
-            } else if brief.position > known && letter > cursor(spool, lane).map_err(failed)? {
+            // Behind the cursor, and not handled after all.
+            let counts =
+                || Ok(brief.position <= known || letter <= cursor(spool, lane).map_err(failed)?);
+            if self.replayed.contains(&key) || !counts()? {
                 self.unsettled.insert(key, brief);
             } else {
                 segment.tallies.add(&brief);
