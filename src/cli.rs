@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config;
+use crate::dead_letters::DeadLetterCommand;
+use crate::handlers::HandlerCommand;
 use crate::spool::SpoolCommand;
 
 /// A store-and-forward broker: stored means stored, acknowledged means handled.
@@ -62,6 +64,19 @@ pub enum Command {
         /// Print JSON: an array of {subject, check, level, found, meaning}
         #[arg(long)]
         json: bool,
+    },
+    /// Look at a running server's dead letters, try them again, or remove them
+    #[command(alias = "dlq")]
+    DeadLetters {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeadLetterCommand,
+    },
+    /// Look at a running server's handlers, pause one, or resume it
+    Handlers {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: HandlerCommand,
     },
     /// Check the server's ledger, or back it up
     Ledger {

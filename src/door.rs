@@ -73,6 +73,20 @@ impl Door {
         Ok(Self::in_dir(&client.data_dir))
     }
 
+    /// The door of the server that `config` describes.
+    ///
+    /// # Errors
+    /// When it describes none.
+    pub fn of_server(config: &Config) -> Result<Self, Failure> {
+        let missing = || {
+            let message =
+                format!("{}: expected a [server] part, found none", config.path.display());
+            Failure::new(Code::Config, message)
+        };
+        let server = config.server.as_ref().ok_or_else(missing)?;
+        Ok(Self::in_dir(&server.data_dir))
+    }
+
     /// The door of whatever process `config` describes.
     #[must_use]
     pub fn of_process(config: &Config) -> Option<Self> {

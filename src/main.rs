@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, ledger, run, send, spool, status, torture, trace};
+use paquebot::{
+    bench, dead_letters, doctor, handlers, ledger, run, send, spool, status, torture, trace,
+};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
         Command::Status { config, json } => status::status(&config, json),
         Command::Trace(args) => trace::trace(&args),
         Command::Doctor { config, json } => doctor::doctor(&config, json),
+        Command::DeadLetters { command } => dead_letters::dead_letters(&command),
+        Command::Handlers { command } => handlers::handlers(&command),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),
         Command::Bench(args) => bench::bench(&args),

@@ -18,7 +18,7 @@ use crate::run;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The variable that names another process than the config's.
-const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
+pub(crate) const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
 
 /// Lanes that are shown to people; JSON has more.
 const LANES_SHOWN_MAX: usize = 20;
@@ -112,7 +112,8 @@ fn server_in_words(status: &Value) -> Option<String> {
         writeln!(out, "  handler       {} takes {targets}", text(handler, "name")).ok()?;
         if text(handler, "state") != "ok" {
             let (state, since) = (text(handler, "state"), text(handler, "since"));
-            let why = text(handler, "last_error");
+            let by = handler.get("paused_by").and_then(Value::as_str);
+            let why = by.unwrap_or_else(|| text(handler, "last_error"));
             writeln!(out, "                {state} since {since}: {why}").ok()?;
         }
     }

@@ -4,6 +4,7 @@
 //! ask another one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix::{Message, Recipient};
 use paquebot_protocol::lease::SessionId;
@@ -37,6 +38,9 @@ pub struct Attempt {
     pub permit: Vec<Permit>,
     /// What is known of the first packet, if it was tried in vain before (R11).
     pub tried: Option<Tried>,
+    /// Set when these are dead letters that are tried again: what is known of each. They may leave gaps,
+    /// and no cursor moves.
+    pub replay: Option<Arc<BTreeMap<Number, Tried>>>,
     /// Where the outcome goes.
     pub origin: Origin,
 }
@@ -78,7 +82,22 @@ impl Attempt {
     /// How many packets there are.
     #[must_use]
     pub fn count(&self) -> u64 {
+        if self.is_replay() {
+            return self.runs.iter().map(|run| u64::from(run.head().count)).sum();
+        }
         self.mark.through.since(self.mark.from)
+    }
+
+    /// Whether these are dead letters that are tried again.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Of so many that were not handled, those that are dead letters only now.
+    #[must_use]
+    pub fn newly_dead(&self, dead: u64) -> u64 {
+        if self.is_replay() { 0 } else { dead }
     }
 
     /// How many bytes of runs there are.
@@ -105,23 +124,28 @@ impl Attempt {
         let done = self.runs.iter().take_while(|run| run.last() <= through).count();
         self.runs.drain(..done);
         let permit = self.permit.drain(..done.min(self.permit.len())).collect();
-        let handled = through.since(self.mark.from);
-        let part = Self {
+        let mut part = Self {
             target: self.target.clone(),
-            mark: Mark { through, chain, handled, ..self.mark },
+            mark: Mark { through, chain, ..self.mark },
             runs,
             permit,
             tried: self.tried.take(),
+            replay: self.replay.clone(),
             origin: self.origin.clone(),
         };
-        self.mark = Mark { from: through, handled: self.count() - handled, ..self.mark };
+        part.mark.handled = part.count();
+        self.mark.from = through;
+        self.mark.handled = self.count();
         Some(part)
     }
 
     /// What is known of the packet `number` once an attempt at it has failed at `now_ms`.
     #[must_use]
     pub fn failed(&self, number: Number, now_ms: u64) -> Tried {
-        let before = self.tried.filter(|tried| tried.number == number);
+        let before = match &self.replay {
+            Some(letters) => letters.get(&number).copied(),
+            None => self.tried.filter(|tried| tried.number == number),
+        };
         Tried {
             number,
             attempts: before.map_or(0, |tried| tried.attempts).saturating_add(1),
@@ -132,9 +156,17 @@ impl Attempt {
 
     /// The lane is to be paused: what is left of this attempt was not handled.
     pub fn fail(self, retry_after_ms: u64, reason: String) {
+        self.end(Ended::Failed { retry_after_ms, reason, tried: false });
+    }
+
+    /// The same, when the first packet of what is left was tried.
+    pub fn fail_tried(self, retry_after_ms: u64, reason: String) {
+        self.end(Ended::Failed { retry_after_ms, reason, tried: true });
+    }
+
+    fn end(self, ended: Ended) {
         let lane = self.mark.lane;
-        let outcome = Outcome { lane, ended: Ended::Failed { retry_after_ms, reason } };
-        self.origin.outcome.do_send(outcome);
+        self.origin.outcome.do_send(Outcome { lane, ended });
     }
 
     /// One packet of this attempt as a dead letter.
@@ -183,5 +215,7 @@ pub enum Ended {
         retry_after_ms: u64,
         /// Why, for people.
         reason: String,
+        /// Whether the first packet of what is left was tried.
+        tried: bool,
     },
 }

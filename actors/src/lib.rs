@@ -29,6 +29,7 @@ pub mod meters;
 pub mod permit;
 pub mod persistence;
 pub mod receipts;
+pub mod replay;
 pub mod roster;
 pub mod router;
 pub mod seat;

@@ -4,7 +4,7 @@ use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::route::RouteTable;
 
 use crate::attempt::Attempt;
-use crate::handler::Handle;
+use crate::handler::{Handle, HandlerBoard};
 
 /// How many attempts may wait; the sessions' windows bound them long before.
 const MAILBOX_MESSAGES: usize = 64 * 1024;
@@ -25,16 +25,16 @@ pub enum UnknownTarget {
 #[derive(Debug)]
 pub struct Router {
     table: RouteTable,
-    handlers: Vec<Recipient<Handle>>,
+    handlers: Vec<(Recipient<Handle>, HandlerBoard)>,
     unknown: UnknownTarget,
 }
 
 impl Router {
-    /// A router over `handlers`, which `table` names by their place.
+    /// A router over `handlers`, which `table` names by their place. One that is paused gets nothing.
     #[must_use]
     pub fn new(
         table: RouteTable,
-        handlers: Vec<Recipient<Handle>>,
+        handlers: Vec<(Recipient<Handle>, HandlerBoard)>,
         unknown: UnknownTarget,
     ) -> Self {
         Self { table, handlers, unknown }
@@ -61,7 +61,11 @@ impl Handler<Route> for Router {
         let attempt = route.0;
         let known = self.table.find(&attempt.target).and_then(|at| self.handlers.get(at));
         match (known, &self.unknown) {
-            (Some(handler), _) | (None, UnknownTarget::HandTo(handler)) => {
+            (Some((_, board)), _) if board.is_paused() => {
+                let (retry_after_ms, reason) = board.put_off(attempt.key());
+                attempt.fail(retry_after_ms, reason);
+            }
+            (Some((handler, _)), _) | (None, UnknownTarget::HandTo(handler)) => {
                 handler.do_send(Handle(attempt));
             }
             (None, UnknownTarget::Hold) => {

@@ -282,7 +282,8 @@ impl RunBuilder {
         })
     }
 
-    fn push_record(&mut self, record: &[u8]) {
+    /// Takes one packet's record, as it is.
+    pub fn push_record(&mut self, record: &[u8]) {
         self.chain = self.chain.after(record_hash(record), self.origin.nonce);
         self.count += 1;
         let (head, used) = record_head(record.len());

@@ -5,6 +5,9 @@
 //! public, and nothing else.
 
 mod backup;
+mod dead_letters;
+mod guard;
+mod handlers;
 mod status;
 mod trace;
 
@@ -190,7 +193,10 @@ fn public_routes(desk: &Arc<Desk>) -> axum::Router {
 }
 
 fn private_routes(desk: &Arc<Desk>) -> axum::Router {
-    axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk))
+    let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
+    let server = desk.parts.server.as_ref();
+    let routes = routes.merge(dead_letters::routes(server)).merge(handlers::routes(server));
+    guard::no_web_page(routes)
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {

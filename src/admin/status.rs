@@ -8,6 +8,7 @@ use paquebot_actors::connection::Standings;
 use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
+use paquebot_actors::replay::ReplayDesk;
 use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
@@ -50,6 +51,8 @@ pub struct ServerView {
     pub listening: SocketAddr,
     /// What it has.
     pub handlers: Vec<HandlerView>,
+    /// The way to its handlers for dead letters.
+    pub replays: ReplayDesk,
 }
 
 /// A handler as observers see it.
@@ -57,6 +60,8 @@ pub struct ServerView {
 pub struct HandlerView {
     /// Its name.
     pub name: String,
+    /// What it does with packets: its `kind` in the config.
+    pub kind: &'static str,
     /// What it takes.
     pub targets: Vec<String>,
     /// How it is.
@@ -126,17 +131,18 @@ pub struct ServerStatus {
 }
 
 #[derive(Debug, Serialize)]
-struct HandlerStatus {
+pub(super) struct HandlerStatus {
     name: String,
+    kind: &'static str,
     targets: Vec<String>,
     #[serde(flatten)]
     state: HandlerState,
 }
 
 impl HandlerView {
-    fn status(&self) -> HandlerStatus {
+    pub(super) fn status(&self) -> HandlerStatus {
         let (name, targets) = (self.name.clone(), self.targets.clone());
-        HandlerStatus { name, targets, state: self.board.read() }
+        HandlerStatus { name, kind: self.kind, targets, state: self.board.read() }
     }
 }
 

@@ -101,6 +101,20 @@ pub enum HandlerKind {
     Discard,
 }
 
+impl HandlerKind {
+    /// The kind as the config spells it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "file",
+            Self::Http(_) => "http",
+            Self::Exec(_) => "exec",
+            Self::Log { .. } => "log",
+            Self::Discard => "discard",
+        }
+    }
+}
+
 /// How important a line of a log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogLevel {

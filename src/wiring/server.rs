@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use actix::{Actor, Addr, Recipient};
 use actix_rt::{Arbiter, ArbiterHandle};
+use paquebot_actors::clock;
 use paquebot_actors::handler::{
-    AskingHandler, AwaitEnd, FileHandler, FinishAsking, FinishFile, Handle,
+    AskingHandler, AwaitEnd, FileHandler, FinishAsking, FinishFile, Handle, HandlerBoard,
 };
 use paquebot_actors::ledger::Ledger;
 use paquebot_actors::listener::{Listener, Shut};
 use paquebot_actors::permit::Purse;
+use paquebot_actors::replay::{ReplayDesk, ReplayPorts, Replayer, StopReplays};
 use paquebot_actors::roster::Roster;
 use paquebot_actors::router::Router;
 use paquebot_actors::seat::Seats;
@@ -20,7 +22,7 @@ use paquebot_protocol::codec::FRAME_OVERHEAD_BYTES_MAX;
 use paquebot_protocol::frame::Limits;
 use paquebot_protocol::route::RouteTable;
 use paquebot_store::{
-    DeadLetterLimits, FileDisk, Ledger as Store, LedgerOptions, WhenDeadLettersFull,
+    DeadLetterLimits, FileDisk, Ledger as Store, LedgerOptions, PausedHandler, WhenDeadLettersFull,
 };
 
 use super::handlers::{House, share};
@@ -53,6 +55,7 @@ pub struct ServerPart {
     seats: Seats,
     files: Vec<Addr<FileHandler>>,
     asking: Vec<Addr<AskingHandler>>,
+    replayer: Addr<Replayer>,
     view: ServerView,
 }
 
@@ -106,8 +109,17 @@ impl ServerPart {
             }));
         let shares =
             Shares::new(table.clone(), config.handlers.iter().map(share(config)).collect());
-        let router = Router::new(table, handlers, unknown);
+        resume_pauses(&opened.paused, config, &boards);
+        let handlers = handlers.into_iter().zip(boards.iter().cloned()).collect();
+        let router = Router::new(table.clone(), handlers, unknown);
         let router = Router::start_in_arbiter(first, |_| router);
+        let replays = ReplayPorts {
+            store: store.clone(),
+            route: router.clone().recipient(),
+            table,
+            names: config.handlers.iter().map(|handler| handler.name.clone()).collect(),
+        };
+        let replayer = Replayer::start_in_arbiter(first, |_| Replayer::new(replays));
         let address = (config.listen.host(), config.listen.port());
         let doing = format!("server: listening on {} failed", config.listen);
         let socket = TcpListener::bind(address).map_err(Failure::of(Code::Io, &doing))?;
@@ -130,6 +142,7 @@ impl ServerPart {
         tracing::info!(listen = %listening, "server: takes clients");
         let handlers = config.handlers.iter().zip(boards).map(|(handler, board)| HandlerView {
             name: handler.name.clone(),
+            kind: handler.kind.name(),
             targets: handler.targets.iter().map(ToString::to_string).collect(),
             board,
         });
@@ -139,8 +152,9 @@ impl ServerPart {
             board,
             listening,
             handlers: handlers.collect(),
+            replays: ReplayDesk::new(replayer.clone()),
         };
-        Ok(Self { store, listener, seats, files, asking, view })
+        Ok(Self { store, listener, seats, files, asking, replayer, view })
     }
 
     /// What observers may see.
@@ -156,6 +170,7 @@ impl ServerPart {
             step("nobody is asked any more", handler.send(FinishAsking)).await;
         }
         step("attempts end", self.seats.empty()).await;
+        step("replays end", self.replayer.send(StopReplays)).await;
         for handler in &self.asking {
             step("programs end", handler.send(AwaitEnd)).await;
         }
@@ -176,6 +191,32 @@ impl ServerPart {
                 Err(Failure::new(Code::Io, format!("closing the ledger failed: {why}")))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Who was paused before stays so.
+fn resume_pauses(paused: &[PausedHandler], config: &config::Server, boards: &[HandlerBoard]) {
+    for PausedHandler { handler, since_ms, by } in paused {
+        let since = clock::rfc3339(*since_ms);
+        match config.handlers.iter().position(|known| known.name == *handler) {
+            Some(at) => {
+                if let Some(board) = boards.get(at) {
+                    board.pause(*since_ms, by);
+                }
+                tracing::warn!(
+                    handler,
+                    since,
+                    by,
+                    "handler: paused by hand, as before the start; its packets wait at their clients"
+                );
+            }
+            None => tracing::warn!(
+                handler,
+                since,
+                by,
+                "a handler that was paused by hand is not in the config; the pause is kept"
+            ),
         }
     }
 }

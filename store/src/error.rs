@@ -179,6 +179,15 @@ pub enum RecordError {
         /// The lane.
         key: LaneKey,
     },
+    /// A dead letter that was replayed is not there any more: somebody else has replayed, discarded or
+    /// removed it. Nothing was written.
+    #[error("expected the dead letter of packet {number} in lane {lane}, found none any more")]
+    NoLetter {
+        /// Its lane.
+        lane: Lane,
+        /// Its number.
+        number: Number,
+    },
     /// The client's quota of dead letters is used up, so this lane waits. Nothing was written.
     #[error(
         "expected room for dead letters of client {client} within {max_bytes} bytes, found \
@@ -214,7 +223,10 @@ impl RecordError {
     /// Whether somebody else has had the lane since: that is no fault of whoever handled it.
     #[must_use]
     pub fn is_too_late(&self) -> bool {
-        matches!(self, Self::Moved { .. } | Self::Fenced { .. } | Self::Retired { .. })
+        matches!(
+            self,
+            Self::Moved { .. } | Self::Fenced { .. } | Self::Retired { .. } | Self::NoLetter { .. }
+        )
     }
 }
 

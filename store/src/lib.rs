@@ -36,8 +36,8 @@ pub use ledger::check::{CheckedFile, LedgerCheck, SetAside};
 pub use ledger::{
     Admitted, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage,
     DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Known, Ledger, LedgerEvent,
-    LedgerOpened, LedgerOptions, LedgerStatus, ListedLetter, Mark, Passage, Passed, Record, Traced,
-    Tried, Watch, WhenDeadLettersFull,
+    LedgerOpened, LedgerOptions, LedgerStatus, LetterKey, ListedLetter, Mark, Passage, Passed,
+    PausedHandler, Record, Replays, StillDead, Traced, Tried, Watch, WhenDeadLettersFull,
 };
 pub use reply::Reply;
 pub use shadow::Shadow;

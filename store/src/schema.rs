@@ -41,11 +41,14 @@
 //! | `history` | second, spool, lane, number before | last number, how, handler | 30 days, the last 100,000 |
 //! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
 //! | `dead_gone` | how they went | how many dead letters | for good |
+//! | `replayed` | as `places` below | – | until the letter is out of its segment |
+//! | `paused` | handler | when it was paused, and by whom | until it is resumed |
 //!
 //! `dead_known` is the highest position of the dead letters that were there before the ledger was:
 //! they count whatever its cursors say. `commits` goes up with every transaction, so that healing
 //! knows the last one from an older one. `dead_segments` is how one knows what a segment held that
-//! is damaged or gone. When a write has failed, all of this is written into a new file
+//! is damaged or gone. A letter in `replayed` was handled after all, by word of the transaction that
+//! recorded that: it is gone, and its segment is yet to hear so. When a write has failed, all of this is written into a new file
 //! (`ledger/heal.rs`), so a table that is added here is added to `ledger/tables.rs`, too.
 //!
 //! **Its dead letters**, `dead-letters/NNNNNNNN.seg`, in segments of bounded size:
@@ -132,6 +135,12 @@ pub(crate) const DEAD_SEGMENTS: TableDefinition<u64, (u64, u64)> =
     TableDefinition::new("dead_segments");
 /// How many dead letters went, and how.
 pub(crate) const DEAD_GONE: TableDefinition<&str, u64> = TableDefinition::new("dead_gone");
+/// Dead letters that were handled after all, and may still stand in their segments.
+pub(crate) const REPLAYED: TableDefinition<(u128, u64, u64), ()> = TableDefinition::new("replayed");
+/// Handlers that are paused by hand: since when (milliseconds since 1970), and by whom.
+pub(crate) const PAUSED: TableDefinition<&str, (u64, &str)> = TableDefinition::new("paused");
+/// Handled after all.
+pub(crate) const GONE_REPLAYED: &str = "replayed";
 /// Evicted from a full quota.
 pub(crate) const GONE_EVICTED: &str = "evicted";
 /// Older than the config allows.

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use common::{ask, batch, data, fence, key, mark, target};
 use paquebot_protocol::Number;
 use paquebot_store::{
-    Append, DeadLetterLimits, Disk, FileDisk, Ledger, LedgerOptions, OpenError, Record, Spool,
-    SpoolOptions,
+    Append, DeadLetterLimits, Disk, FileDisk, Ledger, LedgerOptions, OpenError, Record, Replays,
+    Spool, SpoolOptions,
 };
 
 fn open(dir: &Path) -> Result<Spool, OpenError> {
@@ -105,7 +105,14 @@ fn what_a_killed_ledger_was_answered_is_in_its_files() {
     ask(|reply| ledger.admit(fence, None, common::client("till-17"), reply)).unwrap();
     ask(|reply| {
         let (handler, marks) = ("orders".into(), vec![mark(fence, 1, 0, 5)]);
-        ledger.record(Record { handler, marks, file: None, dead: vec![], reply });
+        ledger.record(Record {
+            handler,
+            marks,
+            file: None,
+            dead: vec![],
+            replays: Replays::default(),
+            reply,
+        });
     })
     .unwrap();
     copy(&dir, &left);

@@ -24,7 +24,7 @@ use paquebot_protocol::{Chain, Lane, Number, PacketId};
 use paquebot_store::ledger::check;
 use paquebot_store::{
     Admitted, DeadLetterLimits, Disk, Fence, FileDisk, FileId, FileState, HandlerTotals, Known,
-    Ledger, LedgerOptions, Mark, Record, Shadow, Tried,
+    Ledger, LedgerOptions, Mark, Record, Replays, Shadow, Tried,
 };
 
 fn frozen() -> PathBuf {
@@ -87,7 +87,14 @@ fn the_golden_directory_is_written() {
     let skips = Mark { handled: 5, skipped: 4, ..mark(second(), 3, 0, 9) };
     ask(|reply| {
         let (handler, marks) = ("archive".into(), vec![skips]);
-        rig.ledger.record(Record { handler, marks, file: Some(file()), dead: vec![], reply });
+        rig.ledger.record(Record {
+            handler,
+            marks,
+            file: Some(file()),
+            dead: vec![],
+            replays: Replays::default(),
+            reply,
+        });
     })
     .unwrap();
     assert_eq!(rig.discard(&[of_first(8)]), 1);

@@ -16,7 +16,8 @@ use std::sync::mpsc;
 use common::{CrashDisk, LedgerRig, Plan, ask, client, fence, key, letter, mark};
 use paquebot_protocol::{Lane, Number, PacketId, SpoolId};
 use paquebot_store::{
-    DeadLetter, FileId, FileState, HandlerTotals, LedgerError, Mark, OpenError, Record, RecordError,
+    DeadLetter, FileId, FileState, HandlerTotals, LedgerError, Mark, OpenError, Record,
+    RecordError, Replays,
 };
 
 const FILE: FileId = FileId { device: 8, inode: 77 };
@@ -31,7 +32,14 @@ fn record_file(rig: &LedgerRig, marks: Vec<Mark>, length: u64) -> Result<(), Rec
     ask(|reply| {
         let (handler, dead) = ("orders".into(), vec![]);
         let file = Some((FILE, state(length)));
-        rig.ledger.record(Record { handler, marks, file, dead, reply });
+        rig.ledger.record(Record {
+            handler,
+            marks,
+            file,
+            dead,
+            replays: Replays::default(),
+            reply,
+        });
     })
 }
 
@@ -96,7 +104,14 @@ fn neighbours_in_one_commit_are_judged_one_after_the_other() {
         });
         let marks = vec![mark(fence, 1, from, through)];
         let (handler, file, dead) = ("orders".into(), None, vec![]);
-        rig.ledger.record(Record { handler, marks, file, dead, reply });
+        rig.ledger.record(Record {
+            handler,
+            marks,
+            file,
+            dead,
+            replays: Replays::default(),
+            reply,
+        });
     }
     let found: Vec<_> = answered.iter().take(5).collect();
     assert_eq!(found, [(0, true), (0, false), (5, true), (9, false), (8, true)]);

@@ -175,6 +175,6 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Parcel> {
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     let mut data = vec![0; length];
     stream.read_exact(&mut data).ok()?;
-    let data = String::from_utf8(data).unwrap();
+    let data = String::from_utf8_lossy(&data).into_owned();
     Some(Parcel { line: line.trim_end().to_owned(), headers, data, at })
 }

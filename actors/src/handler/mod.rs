@@ -13,7 +13,7 @@ mod ndjson;
 mod unknown;
 
 use actix::Message;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use paquebot_store::Reply;
 
@@ -27,6 +27,8 @@ pub use file::{
 pub use log::Log;
 pub use ndjson::Line;
 pub use unknown::DeadLetterUnknown;
+
+use board::StateGauges;
 
 use crate::attempt::Attempt;
 use crate::ledger::{Recorded, Unrecorded};
@@ -55,8 +57,6 @@ pub struct HandlerMeters {
     retried: Counter,
     rejected: Counter,
     dead_lettered: Counter,
-    ok: Gauge,
-    failing: Gauge,
     seconds: Histogram,
     board: HandlerBoard,
 }
@@ -80,39 +80,24 @@ impl HandlerMeters {
             retried: outcome("retried"),
             rejected: outcome("rejected"),
             dead_lettered: outcome("dead_lettered"),
-            ok: state("ok"),
-            failing: state("failing"),
             seconds: histogram!("paquebot_handle_seconds", "handler" => name.to_owned()),
             board,
         };
         meters.handled.absolute(handled);
         meters.dead_lettered.absolute(dead_lettered);
-        state("paused").set(0.0);
-        meters.show(true);
+        let (ok, failing, paused) = (state("ok"), state("failing"), state("paused"));
+        meters.board.show_on(name, StateGauges { ok, failing, paused });
         meters
     }
 
     /// It works; says whether that is news.
     fn is_ok(&self) -> bool {
-        let news = self.board.is_ok();
-        if news {
-            self.show(true);
-        }
-        news
+        self.board.is_ok()
     }
 
     /// It failed with so many packets; says whether that is news.
     fn is_failing(&self, packets: u64, why: &str) -> bool {
-        let news = self.board.is_failing(why);
-        if news {
-            self.show(false);
-        }
         self.retried.increment(packets);
-        news
-    }
-
-    fn show(&self, ok: bool) {
-        self.ok.set(f64::from(u8::from(ok)));
-        self.failing.set(f64::from(u8::from(!ok)));
+        self.board.is_failing(why)
     }
 }

@@ -5,6 +5,7 @@
 //! never waits for it.
 
 mod lanes;
+mod replays;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -222,12 +223,18 @@ pub struct Record {
 pub struct Recorded {
     attempts: Vec<Attempt>,
     letters: Vec<(PacketId, String)>,
+    newly_dead: u64,
 }
 
 impl Recorded {
     /// Tells the sessions, which acknowledge.
     pub fn settle(self) {
         self.attempts.iter().for_each(|attempt| settle(attempt, &self.letters));
+    }
+
+    /// How many of their packets are dead letters that were not before.
+    pub(crate) fn newly_dead(&self) -> u64 {
+        self.newly_dead
     }
 
     /// Pauses the lanes instead: their clients learn of it when they come again.
@@ -292,22 +299,26 @@ impl Handler<Record> for Ledger {
     type Result = ();
 
     fn handle(&mut self, record: Record, _: &mut Self::Context) {
-        let Record { handler, attempts, file, dead, reply } = record;
-        let marks: Vec<_> = attempts.iter().map(|attempt| attempt.mark).collect();
+        let Record { handler, attempts, file, mut dead, reply } = record;
+        let lanes = attempts.iter().filter(|attempt| !attempt.is_replay());
+        let marks: Vec<_> = lanes.map(|attempt| attempt.mark).collect();
         let letters: Vec<_> =
             dead.iter().map(|letter| (letter.id, letter.reason.clone())).collect();
+        let replays = replays::take(&attempts, &mut dead);
+        let newly_dead = dead.len() as u64;
         let asked = clock::instant();
         let (commits, packets) = (self.commits.clone(), attempts.iter().map(Attempt::count).sum());
         let answer = move |outcome: Result<(), RecordError>| {
             commits.committed(asked.elapsed(), packets);
             match (outcome, reply) {
-                (Ok(()), Some(reply)) => reply(Ok(Recorded { attempts, letters })),
-                (Ok(()), None) => Recorded { attempts, letters }.settle(),
+                (Ok(()), Some(reply)) => reply(Ok(Recorded { attempts, letters, newly_dead })),
+                (Ok(()), None) => Recorded { attempts, letters, newly_dead }.settle(),
                 (Err(error), Some(reply)) => reply(Err(Unrecorded { error, attempts })),
                 (Err(error), None) => Unrecorded { error, attempts }.fail(),
             }
         };
-        self.store.record(StoreRecord { handler, marks, file, dead, reply: Box::new(answer) });
+        let reply = Box::new(answer);
+        self.store.record(StoreRecord { handler, marks, file, dead, replays, reply });
     }
 }
 

@@ -107,6 +107,7 @@ impl Session {
             runs: Vec::new(),
             permit: Vec::new(),
             tried: self.tried.remove(&lane),
+            replay: None,
             origin: Origin {
                 session: self.id,
                 outcome: ctx.address().recipient(),
@@ -171,7 +172,7 @@ impl Handler<Outcome> for Session {
                 self.answers.extend(say);
                 self.inbox.settled(lane, through);
             }
-            Ended::Failed { retry_after_ms, reason } => {
+            Ended::Failed { retry_after_ms, reason, .. } => {
                 self.queues.remove(&lane);
                 if let Some(generation) = self.inbox.failed(lane) {
                     let pause = Pause { lane, generation, retry_after_ms, reason };

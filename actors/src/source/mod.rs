@@ -22,7 +22,9 @@ mod worker;
 pub use condition::Condition;
 pub use directory::{DIRECTORY_FIELDS, DirectoryOptions, Then};
 pub use exec::{EXEC_FIELDS, ExecOptions, Output, Runs};
-pub use http::{HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, StopSource, routes};
+pub use http::{
+    HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, Problem, StopSource, routes,
+};
 pub use library::{LibraryLoad, LibraryReport, LibrarySource};
 pub use lines::{LineOptions, LongLine};
 pub use outlet::{Handover, LifetimeOf, Lifetimes, Outlet};

@@ -262,6 +262,7 @@ impl Alive {
             runs: vec![run],
             permit: Vec::new(),
             tried: None,
+            replay: None,
             origin: Origin {
                 session: SessionId(1),
                 outcome: self.client.clone().recipient(),

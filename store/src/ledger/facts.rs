@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Number, SpoolId};
 
-use super::letters::{DeadLetter, DeadLettersOf};
+use super::letters::{DeadLetter, DeadLettersOf, Replays};
 use crate::error::RecordError;
 use crate::reply::Reply;
 
@@ -83,6 +83,8 @@ pub struct Record {
     pub file: Option<(FileId, FileState)>,
     /// The packets that ended without being handled.
     pub dead: Vec<DeadLetter>,
+    /// What became of dead letters that were given to the handler again.
+    pub replays: Replays,
     /// Called when it is durable, or when it will not be.
     pub reply: Reply<Result<(), RecordError>>,
 }
@@ -143,6 +145,8 @@ pub struct LedgerOpened {
     pub made: bool,
     /// What each handler has done, since the ledger was made.
     pub totals: Vec<(String, HandlerTotals)>,
+    /// The handlers that are paused by hand.
+    pub paused: Vec<PausedHandler>,
     /// What recovery did, in sentences for the log.
     pub notes: Vec<String>,
 }
@@ -154,6 +158,17 @@ pub struct HandlerTotals {
     pub handled: u64,
     /// How many became dead letters.
     pub dead_lettered: u64,
+}
+
+/// A handler that is paused by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PausedHandler {
+    /// Its name.
+    pub handler: String,
+    /// Since when, in milliseconds since 1970 (UTC).
+    pub since_ms: u64,
+    /// By whom, for people.
+    pub by: String,
 }
 
 /// How a ledger is.
@@ -171,8 +186,8 @@ pub struct LedgerStatus {
     pub dead_letters_bytes: u64,
     /// The same by handler; one that ever had any since the ledger was opened stays.
     pub dead_letters_of: Vec<DeadLettersOf>,
-    /// How many went otherwise than by being replayed, since the ledger was made: by `discarded`,
-    /// `evicted`, `expired`, `lost`.
+    /// How many went, since the ledger was made: by `replayed`, `discarded`, `evicted`, `expired`,
+    /// `lost`.
     pub dead_letters_gone: BTreeMap<String, u64>,
 }
 

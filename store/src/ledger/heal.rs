@@ -130,6 +130,9 @@ impl Writer {
         self.heal_if_due();
         self.look_for_room();
         self.catch_up();
+        if self.dead.has_replayed() && self.failed.is_none() {
+            self.work(Vec::new());
+        }
         self.publish_status();
     }
 

@@ -1,7 +1,7 @@
 //! Dead letters as they are handed over, asked for and shown.
 
 use bytes::Bytes;
-use paquebot_protocol::{ClientId, PacketId, TargetId, TargetPattern};
+use paquebot_protocol::{ClientId, Lane, Number, PacketId, SpoolId, TargetId, TargetPattern};
 
 /// How many dead letters a client may have, and what happens when that is used up (R9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,19 @@ pub struct DeadLetterFilter {
     pub target: Option<TargetPattern>,
     /// Last tried no earlier than this, in milliseconds since 1970 (UTC).
     pub since_ms: Option<u64>,
+    /// Last tried before this.
+    pub until_ms: Option<u64>,
+    /// Of this packet.
+    pub id: Option<PacketId>,
     /// After this position: a page's `next`.
     pub after: Option<u64>,
+    /// Up to this position.
+    pub through: Option<u64>,
     /// So many at most.
     pub limit: usize,
+    /// With their records, which may be of so many bytes together, or one that is longer; nothing:
+    /// without them.
+    pub record_bytes_max: Option<u64>,
 }
 
 /// A page of dead letters, in the order in which they came.
@@ -79,6 +88,44 @@ pub struct DeadLetterPage {
     pub letters: Vec<ListedLetter>,
     /// What to ask for next as `after`; nothing when this was the last page.
     pub next: Option<u64>,
+    /// The highest position that any letter has; later ones stand behind it.
+    pub newest: u64,
+}
+
+/// A dead letter as the ledger names it: two spools may have been born as one (R7), and their packets'
+/// ids with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterKey {
+    /// The spool of the session that the packet came in by.
+    pub session: SpoolId,
+    /// Its lane.
+    pub lane: Lane,
+    /// Its number.
+    pub number: Number,
+}
+
+/// What became of dead letters that a handler was given again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replays {
+    /// Those that were handled: they go, in the transaction that records it.
+    pub handled: Vec<LetterKey>,
+    /// Those that were not, and never will be: they stay.
+    pub rejected: Vec<StillDead>,
+}
+
+/// A dead letter that was tried again in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StillDead {
+    /// The letter.
+    pub key: LetterKey,
+    /// The handler that could not take it now.
+    pub handler: String,
+    /// Why not.
+    pub reason: String,
+    /// How often it was tried by now.
+    pub attempts: u32,
+    /// When it was last tried, in milliseconds since 1970 (UTC).
+    pub last_attempt_ms: u64,
 }
 
 /// A dead letter in a list.
@@ -86,9 +133,11 @@ pub struct DeadLetterPage {
 pub struct ListedLetter {
     /// Its place in the list.
     pub position: u64,
+    /// Its name in the ledger.
+    pub key: LetterKey,
     /// The bytes of its record.
     pub size: u64,
-    /// The letter without its record, which is empty here.
+    /// The letter; its record is empty unless records were asked for.
     pub letter: DeadLetter,
 }
 

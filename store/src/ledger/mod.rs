@@ -32,8 +32,10 @@ mod history;
 mod letters;
 mod open;
 mod order;
+mod paused;
 mod quarantine;
 mod record;
+mod replay;
 mod retire;
 mod room;
 mod sheet;
@@ -49,12 +51,12 @@ use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
 pub use facts::{
     Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, Known, LedgerEvent, LedgerOpened,
-    LedgerStatus, Mark, Record, Tried, Watch,
+    LedgerStatus, Mark, PausedHandler, Record, Tried, Watch,
 };
 pub use history::{Passage, Passed};
 pub use letters::{
-    DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage, DeadLettersOf, ListedLetter,
-    WhenDeadLettersFull,
+    DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage, DeadLettersOf, LetterKey,
+    ListedLetter, Replays, StillDead, WhenDeadLettersFull,
 };
 use order::Order;
 pub use trace::Traced;
@@ -173,6 +175,21 @@ impl Ledger {
     /// Removes the dead letters of these packets, durably; tells how many there were.
     pub fn discard_dead_letters(&self, ids: Vec<PacketId>, reply: Reply<Result<u64, LedgerError>>) {
         self.order(Order::Discard { ids, promise: Promise::new(reply) });
+    }
+
+    /// Brings dead letters up to date that were tried again in vain; tells how many there were.
+    pub fn still_dead(&self, still: Vec<StillDead>, reply: Reply<Result<u64, LedgerError>>) {
+        self.order(Order::StillDead { still, promise: Promise::new(reply) });
+    }
+
+    /// Writes down that a handler is paused by hand; one that is paused already stays so as it was.
+    pub fn pause_handler(&self, paused: PausedHandler, reply: Reply<Result<(), LedgerError>>) {
+        self.order(Order::Pause { paused, promise: Promise::new(reply) });
+    }
+
+    /// Writes down that a handler is not paused any more; tells whether it was.
+    pub fn resume_handler(&self, handler: String, reply: Reply<Result<bool, LedgerError>>) {
+        self.order(Order::Resume { handler, promise: Promise::new(reply) });
     }
 
     /// Removes the dead letters that were last tried before `before_ms`, in milliseconds since 1970.

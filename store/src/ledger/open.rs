@@ -62,7 +62,8 @@ pub(super) fn open(
     let snapshot = db.begin_read().map_err(|error| damaged(&path)(error.into()))?;
     let found = tables::read(&snapshot).map_err(damaged(&path))?;
     check_format(&path, found.format)?;
-    let rows = dead::Rows { segments: found.dead_segments, known: found.dead_known };
+    let (segments, known, replayed) = (found.dead_segments, found.dead_known, found.replayed);
+    let rows = dead::Rows { segments, known, replayed };
     let cursor = |spool: u128, lane: u64| cursor(&snapshot, (spool, lane));
     let segment_bytes = options.dead_letters.segment_bytes;
     let dead::Opened { dead, notes: told } =
@@ -95,8 +96,8 @@ pub(super) fn open(
     };
     writer.look_for_room();
     writer.publish_status();
-    let (ledger, totals) = (found.ledger, found.totals);
-    Ok((writer, LedgerOpened { ledger, made, totals, notes }))
+    let (ledger, totals, paused) = (found.ledger, found.totals, found.paused);
+    Ok((writer, LedgerOpened { ledger, made, totals, paused, notes }))
 }
 
 /// Opens the file, if need be in the room that is kept for healing.

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
-use super::facts::{Admitted, CursorAt, Fence, FileId, FileState, Mark, Record, Tried, Watch};
-use super::letters::{DeadLetter, DeadLetterFilter, DeadLetterPage};
+use super::facts::{
+    Admitted, CursorAt, Fence, FileId, FileState, Mark, PausedHandler, Record, Tried, Watch,
+};
+use super::letters::{DeadLetter, DeadLetterFilter, DeadLetterPage, Replays, StillDead};
 use super::trace::Traced;
 use crate::error::{LedgerError, RecordError};
 use crate::reply::Promise;
@@ -59,6 +61,18 @@ pub(super) enum Order {
         ids: Vec<PacketId>,
         promise: Promise<u64, LedgerError>,
     },
+    StillDead {
+        still: Vec<StillDead>,
+        promise: Promise<u64, LedgerError>,
+    },
+    Pause {
+        paused: PausedHandler,
+        promise: Promise<(), LedgerError>,
+    },
+    Resume {
+        handler: String,
+        promise: Promise<bool, LedgerError>,
+    },
     Expire {
         before_ms: u64,
         promise: Promise<(), LedgerError>,
@@ -77,13 +91,14 @@ pub(super) struct Outcomes {
     pub(super) marks: Vec<Mark>,
     pub(super) file: Option<(FileId, FileState)>,
     pub(super) dead: Vec<DeadLetter>,
+    pub(super) replays: Replays,
 }
 
 impl Order {
     /// The order to write `record` down.
     pub(super) fn record(record: Record) -> Self {
-        let Record { handler, marks, file, dead, reply } = record;
-        let record = Outcomes { handler, marks, file, dead };
+        let Record { handler, marks, file, dead, replays, reply } = record;
+        let record = Outcomes { handler, marks, file, dead, replays };
         Self::Record { record, promise: Promise::new(reply) }
     }
 

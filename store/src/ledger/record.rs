@@ -44,7 +44,11 @@ impl Sheet<'_> {
             Ok(of_client) => of_client,
             Err(refused) => return Ok(Err(refused)),
         };
-        let handled = judged.iter().map(|judged| judged.mark.handled).sum();
+        if let Err(refused) = self.judge_replays(&record.replays) {
+            return Ok(Err(refused));
+        }
+        let handled = judged.iter().map(|judged| judged.mark.handled).sum::<u64>();
+        let handled = handled.saturating_add(record.replays.handled.len() as u64);
         self.add_totals(&record.handler, handled, record.dead.len() as u64)?;
         for Judged { mark, .. } in &judged {
             let lane = (number_of(mark.fence.spool), mark.lane.0);
@@ -58,6 +62,7 @@ impl Sheet<'_> {
         if let Some((file, state)) = record.file {
             self.put_file(file, state)?;
         }
+        self.put_replays(record.replays)?;
         for letter in record.dead {
             self.new_dead.insert(key_of(&letter, &judged), letter);
         }

@@ -8,7 +8,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
 use super::history::{History, Rows};
-use super::letters::{DeadLetter, DeadLetterLimits};
+use super::letters::{DeadLetter, DeadLetterLimits, StillDead};
 use super::order::Order;
 use crate::clock;
 use crate::error::{LedgerError, RecordError};
@@ -34,6 +34,8 @@ pub(super) struct Sheet<'t> {
     pub(super) history: &'t mut History,
     /// The second in which all of this happens, since 1970 (UTC).
     pub(super) second: u64,
+    pub(super) replayed: Table<'t, DeadKey, ()>,
+    pub(super) paused: Table<'t, &'static str, (u64, &'static str)>,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -44,6 +46,8 @@ pub(super) struct Sheet<'t> {
     pub(super) stale: Vec<DeadKey>,
     /// Unsettled letters that a cursor has jumped over.
     pub(super) passed: Vec<DeadKey>,
+    /// Letters that were tried again in vain.
+    pub(super) still_dead: Vec<StillDead>,
     /// Whether anything was written at all.
     pub(super) wrote: bool,
     /// Which commit this is, if so.
@@ -58,6 +62,8 @@ pub(super) struct Written {
     pub(super) settled: Vec<DeadKey>,
     /// How many dead letters are gone, by how they went.
     pub(super) gone: Vec<(&'static str, u64)>,
+    /// Letters that were replayed and are out of their segments by now.
+    pub(super) out: Vec<DeadKey>,
 }
 
 impl<'t> Sheet<'t> {
@@ -83,6 +89,8 @@ impl<'t> Sheet<'t> {
             rows: transaction.open_table(schema::HISTORY)?,
             history,
             second: clock::reading().wall_ms / 1_000,
+            replayed: transaction.open_table(schema::REPLAYED)?,
+            paused: transaction.open_table(schema::PAUSED)?,
             dead,
             limits,
             has_room,
@@ -90,6 +98,7 @@ impl<'t> Sheet<'t> {
             new_of_client: BTreeMap::new(),
             stale: Vec::new(),
             passed: Vec::new(),
+            still_dead: Vec::new(),
             wrote: false,
             commit,
         })
@@ -123,6 +132,11 @@ impl<'t> Sheet<'t> {
             Order::Discard { ids, promise } => {
                 later(Ok(self.dead.discard(&ids).map_err(LedgerError::from)), promise, answers)
             }
+            Order::StillDead { still, promise } => {
+                later(Ok(self.dead.still_dead(&still).map_err(LedgerError::from)), promise, answers)
+            }
+            Order::Pause { paused, promise } => later(self.pause(&paused), promise, answers),
+            Order::Resume { handler, promise } => later(self.resume(&handler), promise, answers),
             Order::Expire { before_ms, promise } => {
                 later(Ok(self.dead.expire(before_ms).map_err(LedgerError::from)), promise, answers)
             }
@@ -138,6 +152,8 @@ impl<'t> Sheet<'t> {
 
     /// Writes the dead letters, durably before the cursors that pass them (R4).
     pub(super) fn write_dead(&mut self) -> Result<(), Fault> {
+        self.dead.clear_out();
+        self.dead.still_dead(&self.still_dead)?;
         for (client, more) in &self.new_of_client {
             self.dead.evict(client, more.charge(), self.limits.max_bytes)?;
         }
@@ -163,11 +179,14 @@ impl<'t> Sheet<'t> {
             self.dead_gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
             self.wrote = true;
         }
+        for key in &report.out {
+            self.wrote |= self.replayed.remove(key)?.is_some();
+        }
         if self.wrote {
             self.meta.insert(schema::META_COMMITS, self.commit.to_le_bytes().as_slice())?;
         }
         let settled = self.new_dead.into_keys().chain(self.passed).collect();
-        Ok(Written { wrote: self.wrote, settled, gone: report.gone })
+        Ok(Written { wrote: self.wrote, settled, gone: report.gone, out: report.out })
     }
 
     /// A row for each file of each handler: few, so that nobody needs a way to ask for some.
@@ -220,10 +239,13 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Trace { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::ListLetters { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Letter { promise, .. } => later(Err(fault), promise, &mut answers),
-        Order::Discard { promise, .. } => later(Err(fault), promise, &mut answers),
-        Order::Expire { promise, .. } | Order::Backup { promise, .. } => {
+        Order::Discard { promise, .. } | Order::StillDead { promise, .. } => {
             later(Err(fault), promise, &mut answers)
         }
+        Order::Resume { promise, .. } => later(Err(fault), promise, &mut answers),
+        Order::Expire { promise, .. }
+        | Order::Backup { promise, .. }
+        | Order::Pause { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Watch(_) | Order::Close => Ok(()),
     };
     answers.pop().unwrap_or_else(|| Box::new(|_| {}))

@@ -1,14 +1,15 @@
 //! The tables of `ledger.redb`: how they begin, what they say, and how all of them are copied, which
 //! is how a ledger is healed and backed up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use paquebot_protocol::LedgerId;
 use redb::{
     Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction,
 };
 
-use super::facts::HandlerTotals;
+use super::dead::DeadKey;
+use super::facts::{HandlerTotals, PausedHandler};
 use crate::fault::Fault;
 use crate::random;
 use crate::schema::{self, FileRow, SpoolOnRecord};
@@ -21,6 +22,8 @@ pub(super) struct Found {
     pub(super) dead_segments: BTreeMap<u64, (u64, u64)>,
     pub(super) dead_gone: BTreeMap<String, u64>,
     pub(super) dead_known: u64,
+    pub(super) replayed: BTreeSet<DeadKey>,
+    pub(super) paused: Vec<PausedHandler>,
     /// How many commits there were.
     pub(super) commits: u64,
 }
@@ -41,6 +44,8 @@ pub(super) fn begin(transaction: &WriteTransaction, dead_known: u64) -> Result<(
     transaction.open_table(schema::HISTORY)?;
     transaction.open_table(schema::DEAD_SEGMENTS)?;
     transaction.open_table(schema::DEAD_GONE)?;
+    transaction.open_table(schema::REPLAYED)?;
+    transaction.open_table(schema::PAUSED)?;
     Ok(())
 }
 
@@ -55,7 +60,9 @@ pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), 
     copy_table(from, to, schema::TOTALS)?;
     copy_table(from, to, schema::HISTORY)?;
     copy_table(from, to, schema::DEAD_SEGMENTS)?;
-    copy_table(from, to, schema::DEAD_GONE)
+    copy_table(from, to, schema::DEAD_GONE)?;
+    copy_table(from, to, schema::REPLAYED)?;
+    copy_table(from, to, schema::PAUSED)
 }
 
 fn copy_table<K: Key + 'static, V: Value + 'static>(
@@ -96,6 +103,8 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
         dead_segments: BTreeMap::new(),
         dead_gone: BTreeMap::new(),
         dead_known,
+        replayed: BTreeSet::new(),
+        paused: Vec::new(),
         commits,
     };
     each(snapshot, schema::TOTALS, |handler, (handled, dead_lettered)| {
@@ -108,6 +117,15 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
     })?;
     each(snapshot, schema::DEAD_GONE, |how, count| {
         found.dead_gone.insert(how.to_owned(), count);
+        Ok(())
+    })?;
+    each(snapshot, schema::REPLAYED, |key, ()| {
+        found.replayed.insert(key);
+        Ok(())
+    })?;
+    each(snapshot, schema::PAUSED, |handler, (since_ms, by)| {
+        let (handler, by) = (handler.to_owned(), by.to_owned());
+        found.paused.push(PausedHandler { handler, since_ms, by });
         Ok(())
     })?;
     Ok(found)

@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// One transaction, and the answers.
-    fn work(&mut self, orders: Vec<Order>) {
+    pub(super) fn work(&mut self, orders: Vec<Order>) {
         self.heal_if_due();
         self.look_for_room();
         let mut answers = Vec::with_capacity(orders.len());
@@ -125,6 +125,7 @@ impl Writer {
             None => match self.transact(&mut orders, &mut answers) {
                 Ok(()) => Ok(()),
                 Err(Failure { fault, ledger }) => {
+                    self.dead.stay();
                     self.fail(fault.clone(), ledger);
                     Err(fault)
                 }
@@ -154,7 +155,7 @@ impl Writer {
             return Err(in_ledger(Fault::damaged("an open ledger", "a failed one")));
         };
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
-        let Written { wrote, settled, gone } = {
+        let Written { wrote, settled, gone, out } = {
             let (dead, history, commit) = (&mut self.dead, &mut self.history, self.commits + 1);
             let sheet =
                 Sheet::open(&transaction, dead, history, self.limits, self.has_room, commit);
@@ -175,9 +176,10 @@ impl Writer {
         }
         self.dead.settle(settled);
         if wrote {
-            self.dead.reported();
+            self.dead.reported(&out);
             add(&mut self.gone, gone);
         }
+        self.dead.leave();
         Ok(())
     }
 

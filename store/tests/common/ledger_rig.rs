@@ -7,6 +7,7 @@ use paquebot_protocol::{Chain, ClientId, Lane, LaneKey, Number, SpoolId};
 use paquebot_store::{
     Admitted, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage, Fence,
     Ledger, LedgerError, LedgerOpened, LedgerOptions, Mark, OpenError, Record, RecordError,
+    Replays,
 };
 
 use super::{CrashDisk, ask, target, until};
@@ -87,7 +88,14 @@ impl LedgerRig {
     pub fn record(&self, marks: Vec<Mark>, dead: Vec<DeadLetter>) -> Result<(), RecordError> {
         ask(|reply| {
             let handler = "orders".into();
-            self.ledger.record(Record { handler, marks, file: None, dead, reply });
+            self.ledger.record(Record {
+                handler,
+                marks,
+                file: None,
+                dead,
+                replays: Replays::default(),
+                reply,
+            });
         })
     }
 

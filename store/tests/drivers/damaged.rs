@@ -122,7 +122,14 @@ impl Golden {
             packets.insert((lane, through), dead.record.to_vec());
             let recorded = ask(|reply| {
                 let (marks, dead, handler) = (vec![mark], vec![dead], "orders".into());
-                ledger.record(paquebot_store::Record { handler, marks, file: None, dead, reply });
+                ledger.record(paquebot_store::Record {
+                    handler,
+                    marks,
+                    file: None,
+                    dead,
+                    replays: paquebot_store::Replays::default(),
+                    reply,
+                });
             });
             recorded.expect("an answer").expect("recorded");
         }

@@ -38,6 +38,7 @@ impl Health {
         let back = clock::now().after(pause).after(OVERDUE);
         self.failing.insert(lane, back);
         self.forget_overdue();
+        self.meters.board.failing_lanes(self.failing.len());
         if self.meters.is_failing(1, why) {
             tracing::warn!(handler = %self.name, why,
                 "the handler fails; packets wait at their clients, which come again");
@@ -46,7 +47,9 @@ impl Health {
 
     /// A packet of the lane was handled, or rejected by somebody who works.
     pub(super) fn worked(&mut self, lane: LaneKey) {
-        self.failing.remove(&lane);
+        if self.failing.remove(&lane).is_some() {
+            self.meters.board.failing_lanes(self.failing.len());
+        }
         self.forget_overdue();
         if self.failing.is_empty() && self.meters.is_ok() {
             tracing::info!(handler = %self.name, "the handler works again");

@@ -68,7 +68,7 @@ pub(super) struct Round {
     recorded: Instant,
 }
 
-/// The handler stops.
+/// The handler stops, or is paused.
 struct Stopped;
 
 impl Round {
@@ -121,6 +121,9 @@ impl Round {
             _ = stopping.wait_for(|stopping| *stopping) => return Err(Stopped),
             turn = courier.turns.acquire() => turn.map_err(|_closed| Stopped)?,
         };
+        if courier.meters.board.is_paused() {
+            return Err(Stopped);
+        }
         let began = clock::instant();
         let parcel = Parcel {
             id,
@@ -142,7 +145,8 @@ impl Round {
         };
         drop(turn);
         courier.meters.seconds.record(began.elapsed());
-        if !matches!(answer, Answer::Failed(_)) {
+        // Of a dead letter's lane nothing is known by it.
+        if !matches!(answer, Answer::Failed(_)) && !self.rest.is_replay() {
             courier.health.borrow_mut().worked(self.rest.key());
         }
         Ok(answer)
@@ -165,6 +169,8 @@ impl Round {
         let tried = self.rest.failed(number, clock::wall_ms());
         let since_ms = tried.last_attempt_ms.saturating_sub(tried.first_attempt_ms);
         let given_up = self.courier.give_up_after.is_some_and(|after| since_ms >= after.0);
+        // A dead letter is given up by whoever tries it again.
+        let given_up = given_up && !self.rest.is_replay();
         let (attempts, time) = (tried.attempts, roughly(since_ms));
         given_up.then(|| format!("gave up after {attempts} attempts in {time}: last {failure}"))
     }
@@ -176,6 +182,7 @@ impl Round {
         let dead = std::mem::take(&mut self.dead);
         (self.dead_bytes, self.recorded) = (0, clock::instant());
         let dead_letters = dead.len() as u64;
+        let newly_dead = self.rest.newly_dead(dead_letters);
         if let Some(letter) = dead.first() {
             tracing::warn!(handler = %courier.name, target = %part.target, packets = dead_letters,
                 first = %letter.id, why = letter.reason, "packets became dead letters");
@@ -197,7 +204,7 @@ impl Round {
         match answered.await {
             Ok(Ok(())) => {
                 courier.meters.handled.increment(handled);
-                courier.meters.dead_lettered.increment(dead_letters);
+                courier.meters.dead_lettered.increment(newly_dead);
                 Ok(())
             }
             // The part fails with the rest: the lane is one.
@@ -210,6 +217,9 @@ impl Round {
     async fn pause(mut self, number: Number, failure: Failure) {
         if let Err(why) = self.settle().await {
             return self.rest.fail(RECORD_FAILED_PAUSE.0, why);
+        }
+        if self.rest.is_replay() {
+            return self.rest.fail_tried(0, failure.to_string());
         }
         let courier = &*self.courier;
         let tried = self.rest.failed(number, clock::wall_ms());
@@ -233,12 +243,18 @@ impl Round {
         }
         let reason = format!("handler {}: {failure}", courier.name);
         courier.health.borrow_mut().failed(self.rest.key(), wait, &failure.to_string());
-        self.rest.fail(wait.0, reason);
+        self.rest.fail_tried(wait.0, reason);
     }
 
     /// What has an outcome is recorded, the rest stays with its client.
     async fn stop(mut self) {
-        let why = match self.settle().await {
+        let settled = self.settle().await;
+        let board = &self.courier.meters.board;
+        if board.is_paused() && settled.is_ok() {
+            let (retry_after_ms, reason) = board.put_off(self.rest.key());
+            return self.rest.fail(retry_after_ms, reason);
+        }
+        let why = match settled {
             Ok(()) => format!("handler {} is stopping", self.courier.name),
             Err(why) => why,
         };

@@ -6,7 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use paquebot_protocol::LedgerId;
-use paquebot_store::{FileId, FileState, Ledger as Store, LedgerError, Record, RecordError};
+use paquebot_store::{
+    FileId, FileState, Ledger as Store, LedgerError, Record, RecordError, Replays,
+};
 
 use super::disk::{OutputDisk, OutputFile};
 use crate::clock;
@@ -137,6 +139,7 @@ impl Place {
             marks: Vec::new(),
             file: Some((id, state)),
             dead: Vec::new(),
+            replays: Replays::default(),
             reply: Box::new(move |outcome| answer.send(outcome).unwrap_or_default()),
         });
         Ok(answered.recv().map_err(|_| FileError::LedgerStopped)??)

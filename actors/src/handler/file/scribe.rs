@@ -130,6 +130,14 @@ impl Scribe {
 
     /// Handles attempts, as many at once as fit into one file.
     fn handle(&mut self, mut group: Vec<Attempt>) {
+        let board = &self.meters.board;
+        if board.is_paused() {
+            for attempt in group {
+                let (retry_after_ms, reason) = board.put_off(attempt.key());
+                attempt.fail(retry_after_ms, reason);
+            }
+            return;
+        }
         while !group.is_empty() {
             group = self.handle_first(group);
         }
@@ -164,9 +172,10 @@ impl Scribe {
         });
         match answered.recv() {
             Ok(Ok(recorded)) => {
+                let newly_dead = recorded.newly_dead();
                 self.confirm(recorded, written.1);
                 self.meters.handled.increment(packets - dead_letters);
-                self.meters.dead_lettered.increment(dead_letters);
+                self.meters.dead_lettered.increment(newly_dead);
                 self.meters.seconds.record(began.elapsed());
             }
             Ok(Err(Unrecorded { error, attempts })) => self.not_recorded(&error, attempts),
@@ -279,7 +288,7 @@ impl Scribe {
         self.meters.is_failing(packets, why);
         self.tell(why);
         for attempt in group {
-            attempt.fail(wait.0, format!("handler {}: {why}", self.name));
+            attempt.fail_tried(wait.0, format!("handler {}: {why}", self.name));
         }
         Vec::new()
     }

@@ -29,7 +29,7 @@ use self::desk::{Desk, Receipt, WaitQuery};
 pub use self::listen::{HttpListener, Limited};
 pub use self::order::HTTP_FIELDS;
 use self::order::Order;
-use self::problem::Problem;
+pub use self::problem::Problem;
 use super::outlet::{Handover, Outlet};
 use super::recipe::{Kitchen, Recipe};
 use crate::meters::SourceMeters;

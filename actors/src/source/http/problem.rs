@@ -12,7 +12,7 @@ const RETRY_AFTER_SECONDS: &str = "5";
 
 /// A problem; its code is the last part of `type`.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     urn: String,
     title: &'static str,
@@ -21,7 +21,9 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
+    /// A problem with its code and its sentences.
+    #[must_use]
+    pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
         let urn = format!("urn:paquebot:problem:{code}");
         Self { urn, title, status: status.as_u16(), detail }
     }
@@ -31,12 +33,16 @@ impl Problem {
         Self::new("bad-target", title, StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(crate) fn bad_request(detail: String) -> Self {
+    /// The request cannot be understood.
+    #[must_use]
+    pub fn bad_request(detail: String) -> Self {
         let title = "the request cannot be understood";
         Self::new("bad-request", title, StatusCode::BAD_REQUEST, detail)
     }
 
-    pub(crate) fn forbidden(detail: String) -> Self {
+    /// The request is not allowed.
+    #[must_use]
+    pub fn forbidden(detail: String) -> Self {
         Self::new("forbidden", "the request is not allowed", StatusCode::FORBIDDEN, detail)
     }
 

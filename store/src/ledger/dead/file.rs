@@ -14,7 +14,7 @@ use crate::database::{self, NotMade, Outline};
 use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::ledger::fence::number_of;
-use crate::ledger::letters::DeadLetter;
+use crate::ledger::letters::{DeadLetter, StillDead};
 use crate::schema::{self, DeadRow};
 
 const CACHE_BYTES: usize = 2 * 1024 * 1024;
@@ -107,6 +107,28 @@ impl SegmentFile {
                 tables.letters.remove(position)?;
                 tables.records.remove(position)?;
                 tables.places.remove(key)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Brings letters up to date, durably, all or none.
+    pub(super) fn update(&self, still: &[(u64, &StillDead)]) -> Result<(), Fault> {
+        let transaction = self.db.begin_write()?;
+        {
+            let mut letters = transaction.open_table(schema::LETTERS)?;
+            for (position, still) in still {
+                let before = letters.get(position)?.map(|row| row.value().to_vec());
+                let Some(before) = before else { continue };
+                let before: DeadRow<'_> = schema::decode("a dead letter", &before)?;
+                let row = schema::encode(&DeadRow {
+                    handler: &still.handler,
+                    reason: &still.reason,
+                    attempts: still.attempts,
+                    last_attempt_ms: still.last_attempt_ms,
+                    ..before
+                })?;
+                letters.insert(position, row.as_slice())?;
             }
         }
         Ok(transaction.commit()?)

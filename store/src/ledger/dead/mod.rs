@@ -13,6 +13,10 @@
 //! comes again it is overwritten, or removed if the packet is handled then. After a crash those
 //! beyond their lane's cursor are unsettled.
 //!
+//! A letter that was *replayed* goes by word of the ledger's transaction, which names it in its table
+//! `replayed`; it is unsettled from then on, and removed from its segment as soon as possible. While
+//! that transaction is not durable the letter is *leaving*: unsettled, and counted again if it fails.
+//!
 //! What fails here never takes the ledger with it for good: a segment whose write failed is written
 //! anew from what was durable, one that cannot be read is set aside and counted as lost (R10).
 //!
@@ -21,6 +25,7 @@
 //! | `file.rs` | one segment's tables |
 //! | `open.rs` | looks through the segments at the start |
 //! | `write.rs` | adds, settles and removes letters |
+//! | `replay.rs` | lets letters go that were handled after all |
 //! | `mend.rs` | goes on after a failure, sets damage aside |
 //! | `list.rs` | finds letters |
 //! | `tally.rs` | counts |
@@ -29,6 +34,7 @@ mod file;
 mod list;
 mod mend;
 mod open;
+mod replay;
 mod tally;
 mod write;
 
@@ -88,6 +94,9 @@ pub(super) struct DeadLetters {
     /// The one used last stands last.
     open: VecDeque<(u64, SegmentFile)>,
     unsettled: BTreeMap<DeadKey, Brief>,
+    leaving: Vec<DeadKey>,
+    /// Those that the ledger's table names.
+    replayed: BTreeSet<DeadKey>,
     tallies: Tallies,
     /// Never used twice, not even for a segment that was not made.
     next_segment: u64,

@@ -18,6 +18,8 @@ pub(in crate::ledger) struct Rows {
     pub(in crate::ledger) segments: BTreeMap<u64, (u64, u64)>,
     /// Letters up to this position count whatever the cursors say.
     pub(in crate::ledger) known: u64,
+    /// Letters that were handled after all, and may still stand in their segments.
+    pub(in crate::ledger) replayed: BTreeSet<DeadKey>,
 }
 
 /// What was found.
@@ -46,6 +48,8 @@ impl DeadLetters {
             segments: BTreeMap::new(),
             open: VecDeque::new(),
             unsettled: BTreeMap::new(),
+            leaving: Vec::new(),
+            replayed: rows.replayed.clone(),
             tallies: Tallies::default(),
             next_segment: 1,
             next_position: 1,
@@ -132,7 +136,10 @@ impl DeadLetters {
         }
         for (key, brief) in found {
             let (spool, lane, letter) = key;
-            if brief.position > known && letter > cursor(spool, lane).map_err(failed)? {
+            // Behind the cursor, and not handled after all.
+            let counts =
+                || Ok(brief.position <= known || letter <= cursor(spool, lane).map_err(failed)?);
+            if self.replayed.contains(&key) || !counts()? {
                 self.unsettled.insert(key, brief);
             } else {
                 segment.tallies.add(&brief);

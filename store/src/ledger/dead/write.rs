@@ -18,6 +18,8 @@ pub(in crate::ledger) struct Report {
     pub(in crate::ledger) segments: Vec<(u64, Option<(u64, u64)>)>,
     /// How many are gone, by how they went.
     pub(in crate::ledger) gone: Vec<(&'static str, u64)>,
+    /// Letters that were replayed and are out of their segments by now.
+    pub(in crate::ledger) out: Vec<DeadKey>,
 }
 
 impl DeadLetters {
@@ -67,11 +69,7 @@ impl DeadLetters {
     pub(in crate::ledger) fn settle(&mut self, keys: impl IntoIterator<Item = DeadKey>) {
         for key in keys {
             if let Some(letter) = self.unsettled.remove(&key) {
-                self.recount = true;
-                self.tallies.add(&letter);
-                if let Some(segment) = self.segments.get_mut(&letter.segment) {
-                    segment.tallies.add(&letter);
-                }
+                self.count(&letter);
             }
         }
     }
@@ -185,12 +183,16 @@ impl DeadLetters {
         Report {
             segments: self.changed.iter().map(held).collect(),
             gone: self.gone.iter().map(|(why, count)| (*why, *count)).collect(),
+            out: self.out(),
         }
     }
 
     /// The ledger has written it down. Segments without a letter may go now, not before: a segment
     /// that is missing while the ledger counts on it is a loss.
-    pub(in crate::ledger) fn reported(&mut self) {
+    pub(in crate::ledger) fn reported(&mut self, out: &[DeadKey]) {
+        for key in out {
+            self.replayed.remove(key);
+        }
         self.changed.clear();
         self.recount |= !self.gone.is_empty();
         self.gone.clear();
@@ -208,7 +210,7 @@ impl DeadLetters {
     }
 
     /// A letter, if it is there.
-    fn find(&mut self, key: DeadKey) -> Result<Option<Brief>, Fault> {
+    pub(super) fn find(&mut self, key: DeadKey) -> Result<Option<Brief>, Fault> {
         if let Some(brief) = self.unsettled.get(&key) {
             return Ok(Some(brief.clone()));
         }
@@ -279,10 +281,19 @@ impl DeadLetters {
         added: &[(u64, DeadKey, &DeadLetter)],
         removed: &[(u64, DeadKey)],
     ) -> Result<(), Fault> {
+        self.change(number, |file| file.write(added, removed))
+    }
+
+    /// The same, of whatever kind.
+    pub(super) fn change(
+        &mut self,
+        number: u64,
+        write: impl FnOnce(&SegmentFile) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let Some(file) = self.file(number)? else {
             return Err(Fault::damaged("a segment of dead letters", "one that is gone"));
         };
-        let written = file.write(added, removed);
+        let written = write(file);
         let bytes = file.bytes();
         self.changed.insert(number);
         if let Some(segment) = self.segments.get_mut(&number) {
@@ -310,7 +321,15 @@ impl DeadLetters {
         }
     }
 
-    fn discount(&mut self, letter: &Brief) {
+    pub(super) fn count(&mut self, letter: &Brief) {
+        self.recount = true;
+        self.tallies.add(letter);
+        if let Some(segment) = self.segments.get_mut(&letter.segment) {
+            segment.tallies.add(letter);
+        }
+    }
+
+    pub(super) fn discount(&mut self, letter: &Brief) {
         self.recount = true;
         self.tallies.subtract(letter);
         if let Some(segment) = self.segments.get_mut(&letter.segment) {

@@ -1,0 +1,263 @@
+//! The command `dead-letters`: a running server's dead letters are listed, shown, tried again, removed.
+//!
+//! It asks through the server's door and shows what is answered; what a replay is stands in
+//! docs/dead-letters.md and is done by the server.
+
+mod args;
+
+use std::io::Write;
+use std::time::Duration;
+
+use hyper::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+pub use args::{ChosenArgs, DeadLetterCommand, WhichArgs};
+
+use crate::config::size_in_words;
+use crate::door::Door;
+use crate::exit::{Code, Failure};
+use crate::question;
+
+/// How long a page may take, and how long a replay: handlers take their time.
+const ANSWER: Duration = Duration::from_secs(60);
+const REPLAY: Duration = Duration::from_hours(7 * 24);
+
+/// What the server gives at once.
+const PAGE_MAX: u64 = 1_000;
+
+/// Does it.
+///
+/// # Errors
+/// When no server runs, or it cannot do what is asked.
+pub fn dead_letters(command: &DeadLetterCommand) -> Result<(), Failure> {
+    match command {
+        DeadLetterCommand::List { which, limit, json, config } => {
+            list(&question::door(config)?, which, *limit, *json)
+        }
+        DeadLetterCommand::Show { id, json, config } => {
+            let path = format!("/v1/dead-letters/{id}");
+            let letter = question::ask(&question::door(config)?, Method::GET, &path, None, ANSWER)?;
+            if *json { say(&format!("{letter:#}\n")) } else { say(&show(&letter)) }
+        }
+        DeadLetterCommand::Replay { chosen } => replay(chosen),
+        DeadLetterCommand::Discard { chosen } => discard(chosen),
+    }
+}
+
+/// Page by page, so that a long list is printed while it is read.
+fn list(door: &Door, which: &WhichArgs, limit: u64, in_json: bool) -> Result<(), Failure> {
+    let (mut left, mut after, mut letters) = (limit, Value::Null, Vec::new());
+    while left > 0 {
+        let path = query(which, left.min(PAGE_MAX), &after);
+        let mut page = question::ask(door, Method::GET, &path, None, ANSWER)?;
+        let found = page.get_mut("dead_letters").map(Value::take);
+        let Some(Value::Array(found)) = found else { break };
+        left = left.saturating_sub(found.len() as u64);
+        after = page.get_mut("next").map(Value::take).unwrap_or_default();
+        if in_json {
+            letters.extend(found);
+        } else {
+            say(&found.iter().map(line).collect::<String>())?;
+        }
+        if after.is_null() {
+            break;
+        }
+    }
+    if in_json {
+        return say(&format!("{:#}\n", json!({ "dead_letters": letters, "next": after })));
+    }
+    if !after.is_null() {
+        eprintln!("there may be more: see --limit");
+    }
+    Ok(())
+}
+
+fn query(which: &WhichArgs, limit: u64, after: &Value) -> String {
+    let mut path = format!("/v1/dead-letters?limit={limit}");
+    let after = after.as_u64().map(|after| after.to_string());
+    for (key, value) in facts(which).into_iter().chain(after.map(|after| ("after", after))) {
+        path.push_str(&format!("&{key}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)));
+    }
+    path
+}
+
+fn facts(which: &WhichArgs) -> Vec<(&'static str, String)> {
+    let WhichArgs { handler, client, target, since, until } = which;
+    let facts = [
+        ("handler", handler.clone()),
+        ("client", client.as_ref().map(ToString::to_string)),
+        ("target", target.as_ref().map(ToString::to_string)),
+        ("since", since.clone()),
+        ("until", until.clone()),
+    ];
+    facts.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
+    let door = question::door(&chosen.config)?;
+    let mut sums = Sums::default();
+    if chosen.ids.is_empty() {
+        let body = chosen.body();
+        let path = "/v1/dead-letters/replay";
+        sums.add(&question::ask(&door, Method::POST, path, Some(&body), REPLAY)?);
+    }
+    for id in &chosen.ids {
+        let path = format!("/v1/dead-letters/{id}/replay");
+        match question::ask(&door, Method::POST, &path, None, REPLAY) {
+            Ok(found) => sums.add(&found),
+            Err(failure) if failure.code == Code::Data => sums.missing.push(failure.message),
+            Err(failure) => return Err(failure),
+        }
+    }
+    let [handled, rejected, failed, left] = sums.counts;
+    let (replayed, still_dead) = (handled + rejected + failed, rejected + failed + left);
+    if chosen.json {
+        let text = json!({
+            "replayed": replayed, "handled": handled, "still_dead": still_dead,
+            "rejected": rejected, "failed": failed, "left": left, "problems": sums.problems,
+        });
+        say(&format!("{text:#}\n"))?;
+    } else {
+        say(&format!("{replayed} replayed: {handled} handled, {still_dead} still dead\n"))?;
+        for problem in &sums.problems {
+            eprintln!("{}: {}", text(problem, "id"), text(problem, "reason"));
+        }
+        let told = sums.problems.len() as u64;
+        if left > 0 {
+            eprintln!("{left} of them were not tried");
+        } else if still_dead > told {
+            eprintln!("and so on");
+        }
+    }
+    sums.end(failed + left > 0, rejected > 0)
+}
+
+fn discard(chosen: &ChosenArgs) -> Result<(), Failure> {
+    let door = question::door(&chosen.config)?;
+    let (mut sums, mut discarded) = (Sums::default(), 0);
+    if chosen.ids.is_empty() {
+        let (body, path) = (chosen.body(), "/v1/dead-letters/discard");
+        let found = question::ask(&door, Method::POST, path, Some(&body), REPLAY)?;
+        discarded += number(&found, "discarded");
+    }
+    for id in &chosen.ids {
+        let path = format!("/v1/dead-letters/{id}");
+        match question::ask(&door, Method::DELETE, &path, None, ANSWER) {
+            Ok(found) => discarded += number(&found, "discarded"),
+            Err(failure) if failure.code == Code::Data => sums.missing.push(failure.message),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if chosen.json {
+        say(&format!("{:#}\n", json!({ "discarded": discarded })))?;
+    } else {
+        say(&format!("{discarded} discarded\n"))?;
+    }
+    sums.end(false, false)
+}
+
+/// What several answers come to.
+#[derive(Default)]
+struct Sums {
+    /// Handled, rejected, failed, left.
+    counts: [u64; 4],
+    problems: Vec<Value>,
+    missing: Vec<String>,
+}
+
+impl Sums {
+    fn add(&mut self, found: &Value) {
+        let keys = ["handled", "rejected", "failed", "left"];
+        for (sum, key) in self.counts.iter_mut().zip(keys) {
+            *sum += number(found, key);
+        }
+        let problems = found.get("problems").and_then(Value::as_array);
+        self.problems.extend(problems.into_iter().flatten().cloned());
+    }
+
+    /// The exit code.
+    fn end(self, later: bool, rejected: bool) -> Result<(), Failure> {
+        let missing = self.missing.join("\n");
+        if later {
+            Err(Failure::new(Code::TryLater, missing))
+        } else if rejected || !missing.is_empty() {
+            Err(Failure::new(Code::Data, missing))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl ChosenArgs {
+    fn body(&self) -> Value {
+        let facts = facts(&self.which).into_iter();
+        let mut body: serde_json::Map<String, Value> =
+            facts.map(|(key, value)| (key.to_owned(), value.into())).collect();
+        body.extend(self.limit.map(|limit| ("limit".to_owned(), limit.into())));
+        body.insert("all".to_owned(), self.all.into());
+        body.into()
+    }
+}
+
+fn line(letter: &Value) -> String {
+    format!(
+        "{}  {}  {}  {}  {} attempts, last {}: {}\n",
+        text(letter, "id"),
+        text(letter, "client"),
+        text(letter, "target"),
+        text(letter, "handler"),
+        number(letter, "attempts"),
+        text(letter, "last_attempt"),
+        text(letter, "reason"),
+    )
+}
+
+fn show(letter: &Value) -> String {
+    let mut out = format!("packet        {}\n", text(letter, "id"));
+    for key in ["client", "target", "handler", "reason"] {
+        out.push_str(&format!("{key:<14}{}\n", text(letter, key)));
+    }
+    out.push_str(&format!(
+        "attempts      {}, first {}, last {}\n",
+        number(letter, "attempts"),
+        text(letter, "first_attempt"),
+        text(letter, "last_attempt"),
+    ));
+    for (label, key) in
+        [("created", "created"), ("content type", "content_type"), ("unreadable", "unreadable")]
+    {
+        if let Some(value) = letter.get(key).and_then(Value::as_str) {
+            out.push_str(&format!("{label:<14}{value}\n"));
+        }
+    }
+    for (name, value) in letter.get("headers").and_then(Value::as_object).into_iter().flatten() {
+        out.push_str(&format!("header        {name}: {}\n", value.as_str().unwrap_or_default()));
+    }
+    out.push_str(&format!("size          {}\n", size_in_words(number(letter, "size"))));
+    match (letter.get("data"), letter.get("data_base64")) {
+        (Some(Value::String(data)), _) => out.push_str(&format!("\n{}\n", plain(data))),
+        (_, Some(Value::String(data))) => out.push_str(&format!("\nbase64: {data}\n")),
+        _ => {}
+    }
+    out
+}
+
+/// Somebody else's text, fit for a terminal.
+fn plain(text: &str) -> String {
+    let stays = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().map(|c| if stays(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+fn text<'a>(of: &'a Value, key: &str) -> &'a str {
+    of.get(key).and_then(Value::as_str).unwrap_or("-")
+}
+
+fn number(of: &Value, key: &str) -> u64 {
+    of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    let printed = std::io::stdout().write_all(text.as_bytes());
+    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))
+}

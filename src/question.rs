@@ -1,0 +1,66 @@
+//! A question to a running server by a command: one request through its door, and JSON back.
+//!
+//! It decides what an answer that is no success means for the exit code; what is asked is the
+//! command's.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request};
+use serde_json::Value;
+
+use crate::cli::ConfigArgs;
+use crate::door::Door;
+use crate::exit::{Code, Failure};
+use crate::run;
+use crate::status::ADMIN_VARIABLE;
+
+/// The door of the server that is meant: `PAQUEBOT_ADMIN`, or that of the config.
+///
+/// # Errors
+/// When neither names one.
+pub fn door(args: &ConfigArgs) -> Result<Door, Failure> {
+    match std::env::var(ADMIN_VARIABLE) {
+        Ok(address) if !address.is_empty() => Door::parse(&address),
+        _ => Door::of_server(&run::load(args)?.config),
+    }
+}
+
+/// Asks, and gives the answer.
+///
+/// # Errors
+/// When no process is there, it has no server, or it says no.
+pub fn ask(
+    door: &Door,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    timeout: Duration,
+) -> Result<Value, Failure> {
+    let text = body.map(Value::to_string).unwrap_or_default();
+    let mut request = Request::builder().method(method).uri(path).header("host", "paquebot");
+    if body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    let request = request.body(Full::new(Bytes::from(text)));
+    let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
+    let answer = door.ask(request, timeout)?;
+    let found: Option<Value> = serde_json::from_slice(&answer.body).ok();
+    if answer.status.is_success() {
+        let unread = || Failure::new(Code::Internal, format!("{door}: the answer is not JSON"));
+        return found.ok_or_else(unread);
+    }
+    let detail = found.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+    let Some(detail) = detail else {
+        let message = format!("{door} answered {} (is it a server?)", answer.status);
+        return Err(Failure::new(Code::Unavailable, message));
+    };
+    let code = match answer.status.as_u16() {
+        400 => Code::Usage,
+        429 | 503 => Code::TryLater,
+        500.. => Code::Internal,
+        _ => Code::Data,
+    };
+    Err(Failure::new(code, detail))
+}

@@ -1,0 +1,33 @@
+//! Handlers that are paused by hand: on record, so that a restart resumes none.
+
+use redb::ReadableTable;
+
+use super::facts::PausedHandler;
+use super::sheet::Sheet;
+use crate::error::LedgerError;
+use crate::fault::Fault;
+
+impl Sheet<'_> {
+    /// Pauses one; one that is paused stays so as it was.
+    pub(super) fn pause(
+        &mut self,
+        paused: &PausedHandler,
+    ) -> Result<Result<(), LedgerError>, Fault> {
+        if !self.has_room {
+            return Ok(Err(LedgerError::DiskFull));
+        }
+        let PausedHandler { handler, since_ms, by } = paused;
+        if self.paused.get(handler.as_str())?.is_none() {
+            self.paused.insert(handler.as_str(), (*since_ms, by.as_str()))?;
+            self.wrote = true;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Resumes one; gives whether it was paused.
+    pub(super) fn resume(&mut self, handler: &str) -> Result<Result<bool, LedgerError>, Fault> {
+        let was_paused = self.paused.remove(handler)?.is_some();
+        self.wrote |= was_paused;
+        Ok(Ok(was_paused))
+    }
+}

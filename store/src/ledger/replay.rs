@@ -1,0 +1,38 @@
+//! Replays in a transaction: what was handled after all goes with what the handler records (R4), so
+//! that a dead letter's effect and its end are one.
+//!
+//! A record that is about a letter which is not there any more is refused whole: somebody else has
+//! replayed, discarded or removed it, and its effect must not count.
+
+use std::collections::BTreeSet;
+
+use super::letters::Replays;
+use super::sheet::Sheet;
+use crate::error::RecordError;
+use crate::fault::Fault;
+
+impl Sheet<'_> {
+    /// Whether every letter that was handled is there.
+    pub(super) fn judge_replays(&mut self, replays: &Replays) -> Result<(), RecordError> {
+        let mut seen = BTreeSet::new();
+        for key in &replays.handled {
+            // What fails here is a segment's affair, and that of whoever asked.
+            if !seen.insert(key) || !self.dead.counts(key.dead_key())? {
+                return Err(RecordError::NoLetter { lane: key.lane, number: key.number });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets them go.
+    pub(super) fn put_replays(&mut self, replays: Replays) -> Result<(), Fault> {
+        for key in &replays.handled {
+            self.replayed.insert(key.dead_key(), ())?;
+            self.wrote = true;
+            // It was found a moment ago. A segment that cannot be read any more loses the letter.
+            let _ = self.dead.begin_to_leave(key.dead_key());
+        }
+        self.still_dead.extend(replays.rejected);
+        Ok(())
+    }
+}
