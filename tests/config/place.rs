@@ -55,8 +55,8 @@ fn the_picture_has_file_line_column_key_and_a_hint() {
     let path = rig.path("config.toml");
     let picture = problems.render(Colour::None);
     let expected = format!(
-        "error: client.pnig: unknown key, expected `id`, `data_dir`, `source`, \
-         `max_packet_bytes`, `spool`, `servers`, `ping`, `silence`, `reconnect`, \
+        "error: client.pnig: unknown key, expected `id`, `data_dir`, `max_packet_bytes`, \
+         `source`, `spool`, `servers`, `ping`, `silence`, `reconnect`, \
          `policy` or `separate_ledgers`\n \
          --> {}:4:1\n  |\n4 | pnig = '5 s'\n  | ^^^^\n  |\n  = help: did you mean `ping`?\n\n",
         path.display()

@@ -122,7 +122,7 @@ fn a_missing_key_is_an_error_that_says_what_it_should_hold() {
         (SERVER.replace("data_dir = 's'\n", ""), "server.data_dir", "expected a path"),
         (SERVER.replace("name = 'h'\n", ""), "server.handler[0].name", "expected a name"),
         (SERVER.replace("'>'", ""), "server.handler[0].targets", "found an empty list"),
-        (SERVER.replace("kind = 'discard'\n", ""), "server.handler[0].kind", "\"http\" or"),
+        (SERVER.replace("kind = 'discard'\n", ""), "server.handler[0].kind", "\"log\" or"),
         (format!("{SERVER}{FILE}").replace("path = 'f'\n", ""), "server.handler[1].path", "path"),
     ] {
         assert_one(&text, key, said);
