@@ -128,8 +128,9 @@ fn whenever_the_power_goes_a_lane_is_as_it_was_or_retired() {
         told.collect::<Vec<u64>>()
     };
     let disk = CrashDisk::new(1);
-    drop(with_lanes(disk.clone(), fence, 1..=6));
+    let rig = with_lanes(disk.clone(), fence, 1..=6);
     let before = disk.syncs();
+    drop(rig);
     let disk = CrashDisk::new(1);
     assert_eq!(work(&disk), lanes);
     let syncs = disk.syncs();
