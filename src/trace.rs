@@ -18,7 +18,7 @@ use crate::status;
 const ANSWER: Duration = Duration::from_secs(30);
 
 /// Facts that are shown, in this order, with their names for people.
-const FACTS: [(&str, &str); 17] = [
+const FACTS: [(&str, &str); 18] = [
     ("means", ""),
     ("target", "target"),
     ("client", "client"),
@@ -34,6 +34,7 @@ const FACTS: [(&str, &str); 17] = [
     ("packets_before", "packets before it"),
     ("handled_through", "lane handled to"),
     ("since", "since"),
+    ("times", "times told"),
     ("next_try", "next try"),
     ("last_error", "last error"),
 ];

@@ -129,6 +129,14 @@ pub enum Fault {
         /// Where it listens.
         listen: String,
     },
+    /// The longest wait between two tries never comes.
+    #[error("found {found}, which ends the tries before their longest wait, {max}, has come")]
+    EarlyEnd {
+        /// When they end, in words.
+        found: String,
+        /// The longest wait, in words.
+        max: String,
+    },
     /// A server without handlers.
     #[error("found no handler, so no packet is ever handled")]
     NoHandler,

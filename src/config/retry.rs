@@ -61,6 +61,13 @@ impl RetryPolicy {
             let expected = format!("no less than `initial`: {}", duration_in_words(initial));
             section.complain("max", Fault::Value { expected, found: duration_in_words(max) });
         }
+        if let (Ok(max), Ok(Some(end))) = (max, give_up_after)
+            && end < max
+        {
+            let (found, max) = (duration_in_words(end), duration_in_words(max));
+            let help = "make `give_up_after` longer or `max` shorter";
+            section.warn("give_up_after", Fault::EarlyEnd { found, max }, help);
+        }
         section.finish();
         Ok(Self { initial: initial?, max: max?, give_up_after: give_up_after? })
     }

@@ -94,10 +94,18 @@ fn what_the_owner_should_know_is_a_warning() {
     let open =
         format!("{CLIENT}[[client.source]]\nname = 'in'\nkind = 'http'\nlisten = '0.0.0.0:2'\n");
     let tight = format!("{CLIENT}max_packet_bytes = '5 MiB'\nspool.max_bytes = '16 MiB'\n");
+    let hasty = SERVER.replace(
+        "kind = 'discard'",
+        "kind = 'http'\nurl = 'http://h'\nretry = { give_up_after = '1 min' }",
+    );
     let idle = "[server]\nlisten = '127.0.0.1:1'\ndata_dir = 's'\n".to_owned();
     for (text, said) in [
         (open, ":7:10: warning: client.source[0].listen: found 0.0.0.0:2, beyond this machine"),
         (tight, ":5:19: warning: client.spool.max_bytes: found 16 MiB, in which fewer than 4"),
+        (
+            hasty,
+            ":9:27: warning: server.handler[0].retry.give_up_after: found 1 min, which ends the",
+        ),
         (idle, ":1:1: warning: server.handler: found no handler, so no packet is ever handled"),
     ] {
         let rig = Rig::new();
