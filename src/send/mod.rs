@@ -1,6 +1,10 @@
 //! The command `send`: a packet from the command line or standard input.
 
-use std::io::{BufRead, Read, Write};
+mod input;
+mod lines;
+
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +19,7 @@ use crate::config::duration_in_words;
 use crate::door::{Answer, Door};
 use crate::exit::{Code, Failure};
 use crate::run;
+use input::Input;
 
 /// The longest wait for "stored", beyond what the process itself allows.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -30,13 +35,16 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         None => Door::of_client(&run::load(&args.config)?.config)?,
     };
     let mut input = Input::of(args.data.as_deref())?;
-    if !args.lines {
-        return send_one(args, &target, &door, input.whole()?);
+    match (args.lines, args.wait) {
+        (false, _) => send_one(args, &target, &door, input.whole()?),
+        (true, Wait::Stored) => lines::send(args, &target, &door, input),
+        (true, Wait::Handled) => {
+            while let Some(line) = input.line()? {
+                send_one(args, &target, &door, line)?;
+            }
+            Ok(())
+        }
     }
-    while let Some(line) = input.line()? {
-        send_one(args, &target, &door, line)?;
-    }
-    Ok(())
 }
 
 fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> Result<(), Failure> {
@@ -50,10 +58,7 @@ fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> R
     if let Some(content_type) = &args.content_type {
         request = request.header("content-type", content_type);
     }
-    for header in &args.headers {
-        let (name, value) = header.split_once('=').ok_or_else(|| {
-            Failure::new(Code::Usage, format!("--header: expected NAME=VALUE, found {header:?}"))
-        })?;
+    for (name, value) in headers(args)? {
         request = request.header(format!("paquebot-header-{name}"), value);
     }
     if let Some(ttl) = args.ttl {
@@ -77,75 +82,39 @@ fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> R
     Ok(())
 }
 
-fn read(door: &Door, answer: &Answer) -> Result<Value, Failure> {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-    if answer.status.is_success() {
-        return Ok(body);
+/// The headers of each packet.
+fn headers(args: &SendArgs) -> Result<BTreeMap<&str, &str>, Failure> {
+    let mut headers = BTreeMap::new();
+    for header in &args.headers {
+        let (name, value) = header.split_once('=').ok_or_else(|| {
+            Failure::new(Code::Usage, format!("--header: expected NAME=VALUE, found {header:?}"))
+        })?;
+        headers.insert(name, value);
     }
+    Ok(headers)
+}
+
+fn read(door: &Door, answer: &Answer) -> Result<Value, Failure> {
+    if answer.status.is_success() {
+        return Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null));
+    }
+    Err(problem(door, answer.status.as_u16(), &answer.body))
+}
+
+/// Why a packet was not taken.
+fn problem(door: &Door, status: u16, body: &[u8]) -> Failure {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let detail = body.get("detail").and_then(Value::as_str);
-    let detail = detail.map_or_else(|| answer.status.to_string(), str::to_owned);
-    let code = match answer.status.as_u16() {
+    let detail = detail.map_or_else(|| format!("status {status}"), str::to_owned);
+    let code = match status {
         404 => Code::Unavailable,
         429 | 503 => Code::TryLater,
         500.. => Code::Internal,
         _ => Code::Data,
     };
     let hint = if code == Code::Unavailable { " (is it a client?)" } else { "" };
-    if answer.status.as_u16() == 422 {
-        return Err(Failure::new(code, detail));
+    if status == 422 {
+        return Failure::new(code, detail);
     }
-    Err(Failure::new(code, format!("{door} did not take the packet{hint}: {detail}")))
-}
-
-/// Where the data comes from.
-enum Input {
-    Text(Vec<u8>),
-    Reader(Box<dyn BufRead>),
-}
-
-impl Input {
-    fn of(data: Option<&str>) -> Result<Self, Failure> {
-        match data {
-            None | Some("-") => Ok(Self::Reader(Box::new(std::io::stdin().lock()))),
-            Some(text) => match text.strip_prefix('@') {
-                Some(text) if text.starts_with('@') => Ok(Self::Text(text.into())),
-                Some(path) => {
-                    let file = std::fs::File::open(path);
-                    let file = file.map_err(Failure::of(Code::Io, path))?;
-                    Ok(Self::Reader(Box::new(std::io::BufReader::new(file))))
-                }
-                None => Ok(Self::Text(text.into())),
-            },
-        }
-    }
-
-    fn whole(self) -> Result<Vec<u8>, Failure> {
-        match self {
-            Self::Text(text) => Ok(text),
-            Self::Reader(mut reader) => {
-                let mut data = Vec::new();
-                let read = reader.read_to_end(&mut data);
-                read.map_err(Failure::of(Code::Io, "reading the data failed"))?;
-                Ok(data)
-            }
-        }
-    }
-
-    fn line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        if let Self::Text(text) = self {
-            let text = std::mem::take(text);
-            *self = Self::Reader(Box::new(std::io::Cursor::new(text)));
-        }
-        let Self::Reader(reader) = self else { return Ok(None) };
-        let mut line = Vec::new();
-        let read = reader.read_until(b'\n', &mut line);
-        read.map_err(Failure::of(Code::Io, "reading the data failed"))?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        if line.ends_with(b"\n") {
-            line.pop();
-        }
-        Ok(Some(line))
-    }
+    Failure::new(code, format!("{door} did not take the packet{hint}: {detail}"))
 }
