@@ -68,8 +68,9 @@ fn left(rig: &LedgerRig) -> Vec<u64> {
 }
 
 fn length(rig: &LedgerRig) -> Option<u64> {
-    let files = ask(|reply| rig.ledger.files(reply)).unwrap();
-    files.first().map(|(_, state)| state.length)
+    let files = || ask(|reply| rig.ledger.files(reply));
+    common::until("the ledger answers", || files().is_ok());
+    files().unwrap().first().map(|(_, state)| state.length)
 }
 
 #[test]
@@ -217,4 +218,35 @@ fn a_pause_holds_until_it_is_ended() {
     assert_eq!(ask(|reply| rig.ledger.resume_handler("orders".to_owned(), reply)), Ok(true));
     assert_eq!(ask(|reply| rig.ledger.resume_handler("orders".to_owned(), reply)), Ok(false));
     assert_eq!(rig.crash().opened.paused, []);
+}
+
+#[test]
+fn whichever_sync_fails_a_ledger_that_lives_on_tells_the_truth() {
+    let mut seen = [0, 0];
+    for at in 1..=8 {
+        for count in [1, 2] {
+            let rig = rig();
+            rig.disk.plan(Plan::Fail(at, count));
+            let said = handled(&rig, &[1, 3], 20);
+            rig.until_it_works();
+            rig.disk.plan(Plan::Work);
+            // Nobody restarts it: what was not recorded is a dead letter as before, and can be replayed.
+            let done = length(&rig).is_some();
+            assert!(done || said.is_err(), "sync {at}: said and not done");
+            assert_eq!(left(&rig), if done { vec![2] } else { vec![1, 2, 3] }, "sync {at}");
+            assert_eq!(rig.ledger.status().dead_letters, if done { 1 } else { 3 }, "sync {at}");
+            seen[usize::from(done)] += 1;
+            if !done {
+                handled(&rig, &[1, 3], 20).unwrap();
+            }
+            handled(&rig, &[2], 30).unwrap();
+            {
+                let rig = rig.reopen().crash();
+                assert_eq!(left(&rig), Vec::<u64>::new(), "sync {at}");
+                assert_eq!(rig.ledger.status().dead_letters_gone["replayed"], 3, "sync {at}");
+                assert_eq!(rig.opened.notes, Vec::<String>::new(), "sync {at}");
+            }
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }

@@ -124,7 +124,9 @@ impl DeadLetters {
                 return self.set_aside(number, &fault).map_err(failed);
             }
         }
-        if found.is_empty() {
+        // One that the ledger still counts on goes when the ledger knows: gone without a word it would
+        // be a loss.
+        if found.is_empty() && rows == 0 {
             self.changed.insert(number);
             return self.disk.remove(&path).map_err(|source| OpenError::Io { path, source });
         }
