@@ -9,9 +9,11 @@
     reason = "each test file uses some of the verbs, whose names are their docs"
 )]
 
+pub mod cutter;
 pub mod destination;
 pub mod hook;
 pub mod http;
+pub mod python;
 
 use std::collections::BTreeMap;
 use std::fs;
