@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
-use paquebot::{bench, doctor, ledger, run, send, spool, status, torture};
+use paquebot::{bench, doctor, init, ledger, manual, run, schema, send, spool, status, torture};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -25,6 +25,13 @@ fn main() -> ExitCode {
         Command::Doctor { config, json } => doctor::doctor(&config, json),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),
+        Command::Init { role } => {
+            print!("{}", init::config(role));
+            Ok(())
+        }
+        Command::Schema { api } => schema::schema(api),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::man(dir.as_deref()),
         Command::Bench(args) => bench::bench(&args),
         Command::Torture(args) => torture::torture(&args),
         Command::BenchPart(part) => bench::part(part.part),

@@ -12,7 +12,7 @@ const ERROR_BYTES_MAX: usize = 300;
 pub struct HandlerBoard(Arc<Mutex<HandlerState>>);
 
 /// How a handler is.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct HandlerState {
     /// `ok` or `failing`.
     pub state: &'static str,
