@@ -21,7 +21,7 @@ use super::loading::{Loading, Question, Shape};
 const REFERENCE: &str = "\\$\\{";
 
 /// Each kind of source, with the keys on which it depends which others are asked for.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 10] = [
     ("http", ""),
     ("tail", ""),
     ("directory", "then = 'delete'"),
@@ -29,6 +29,8 @@ const SOURCES: [(&str, &str); 8] = [
     ("exec", "packet = 'line'"),
     ("exec", "packet = 'output'\nevery = '1 min'"),
     ("timer", ""),
+    ("host", "metric = 'disk_percent'"),
+    ("host", "metric = 'load1'"),
     ("stdin", ""),
 ];
 /// Each kind of handler, in the same way.

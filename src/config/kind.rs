@@ -120,6 +120,12 @@ pub(super) fn count(range: RangeInclusive<u64>) -> Kind<'static, u64> {
     .shaped(form)
 }
 
+/// Any number, whole or not.
+pub(super) fn number() -> Kind<'static, f64> {
+    Kind::plain("a number", |entry| entry.number().filter(|number| number.is_finite()))
+        .shaped(json!({ "type": "number" }))
+}
+
 /// `true` or `false`.
 pub(super) fn flag() -> Kind<'static, bool> {
     Kind::new("true or false", |entry, expected| {

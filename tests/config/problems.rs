@@ -72,10 +72,7 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_kind_or_policy_of_a_later_version_is_one_error_whatever_its_other_keys() {
-    let text = format!("{CLIENT}[[client.source]]\nname = 'a'\nkind = 'host'\nx = 1");
-    assert_one(&text, "client.source[0].kind", "expected \"http\", \"tail\"");
-    assert_one(&text, "client.source[0].kind", "not available in this version");
+fn what_a_later_version_has_is_one_error() {
     let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'high'");
     assert_one(&text, "client.policy[0].priority", "not available in this version");
     let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");
