@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::config;
 use crate::dead_letters::DeadLetterCommand;
@@ -90,6 +91,32 @@ pub enum Command {
         #[command(subcommand)]
         command: SpoolCommand,
     },
+    /// Print a commented config to start from
+    ///
+    /// `paquebot init client > config.toml`: what is commented out shows the defaults.
+    Init {
+        /// For which side
+        role: Role,
+    },
+    /// Print the JSON Schema of the config, or those of the admin side's answers
+    Schema {
+        /// The answers of the admin side, by their paths
+        #[arg(long)]
+        api: bool,
+    },
+    /// Print what a shell needs to complete commands and options
+    ///
+    /// For bash, in ~/.bashrc: `source <(paquebot completions bash)`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual's page, or write one for each command
+    Man {
+        /// Write the pages of all commands into this directory
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
     /// Measure a real client and server on this machine
     Bench(BenchArgs),
     /// Break everything at random on this machine, and prove that nothing is lost or twice
@@ -97,6 +124,15 @@ pub enum Command {
     /// A process that `bench` starts.
     #[command(hide = true)]
     BenchPart(BenchPart),
+}
+
+/// The side that a config is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Where packets come from: it keeps them and sends them on.
+    Client,
+    /// Where packets are handled.
+    Server,
 }
 
 /// How `doctor` ends.

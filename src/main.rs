@@ -6,7 +6,8 @@ use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
 use paquebot::{
-    bench, dead_letters, doctor, handlers, ledger, run, send, spool, status, torture, trace,
+    bench, dead_letters, doctor, handlers, init, ledger, manual, run, schema, send, spool, status,
+    torture, trace,
 };
 
 fn main() -> ExitCode {
@@ -30,6 +31,13 @@ fn main() -> ExitCode {
         Command::Handlers { command } => handlers::handlers(&command),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),
+        Command::Init { role } => {
+            print!("{}", init::config(role));
+            Ok(())
+        }
+        Command::Schema { api } => schema::schema(api),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::man(dir.as_deref()),
         Command::Bench(args) => bench::bench(&args),
         Command::Torture(args) => torture::torture(&args),
         Command::BenchPart(part) => bench::part(part.part),

@@ -21,7 +21,7 @@ struct Sessions {
 }
 
 /// One connected client.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct SessionFacts {
     /// Its name.
     pub client: String,

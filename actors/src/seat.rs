@@ -44,11 +44,6 @@ impl Seat {
         Self { duplicates, _place: place }
     }
 
-    /// The client said what it must not say.
-    pub(crate) fn violated(&self) {
-        counter!("paquebot_server_refused_total", "reason" => "violation").increment(1);
-    }
-
     /// Packets came that had been handled before.
     pub(crate) fn duplicates(&self, packets: u64) {
         self.duplicates.increment(packets);

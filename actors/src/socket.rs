@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use paquebot_protocol::codec::{FrameError, decode_frame, split_frame};
 use paquebot_protocol::frame::PREAMBLE;
-use paquebot_protocol::{Frame, Millis};
+use paquebot_protocol::{Control, Frame, Millis};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::clock;
@@ -18,6 +19,13 @@ const READ_BYTES: usize = 1024 * 1024;
 /// What a read buffer starts with, and shrinks to when little comes: 10,000 idle clients must not
 /// cost more than a page each.
 const READ_BYTES_FIRST: usize = 2 * 1024;
+
+/// The longest first frame: a hello or a welcome. Who has not been let in may not make us hold more.
+const GREETING_BYTES_MAX: u32 = 64 * 1024;
+
+/// How long one frame may take: a run of the usual largest size passes over 600 bytes a second. Without
+/// an end to it, whoever sends a byte now and then holds a frame's memory for ever.
+const FRAME_TIME_MAX: Duration = Duration::from_mins(15);
 
 /// When the peer last showed that it lives: every byte counts, not only whole frames, or one long
 /// frame on a slow link would be taken for silence.
@@ -57,6 +65,21 @@ pub(crate) enum ReadEnd {
     /// The peer sent something that is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The peer began a frame and does not come to its end.
+    #[error("expected a frame within {0:?}, found a part of it")]
+    Endless(Duration),
+}
+
+impl ReadEnd {
+    /// What the peer did that nobody should, in a word for the metrics.
+    pub(crate) fn offence(&self) -> Option<&'static str> {
+        match self {
+            Self::Closed | Self::Io(_) => None,
+            Self::Preamble => Some("noise"),
+            Self::Frame(_) => Some("frame"),
+            Self::Endless(_) => Some("slow-frame"),
+        }
+    }
 }
 
 /// Reads frames.
@@ -65,6 +88,9 @@ pub(crate) struct FrameReader<R> {
     socket: R,
     buffer: BytesMut,
     frame_bytes_max: u32,
+    frame_time_max: Duration,
+    /// Until the peer has greeted this is less.
+    frame_bytes_max_now: u32,
     last_read_bytes: usize,
     pulse: Pulse,
 }
@@ -72,7 +98,15 @@ pub(crate) struct FrameReader<R> {
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// A reader that refuses frames beyond `frame_bytes_max`.
     pub(crate) fn new(socket: R, frame_bytes_max: u32, pulse: Pulse) -> Self {
-        Self { socket, buffer: BytesMut::new(), frame_bytes_max, last_read_bytes: 0, pulse }
+        Self {
+            socket,
+            buffer: BytesMut::new(),
+            frame_bytes_max,
+            frame_time_max: FRAME_TIME_MAX,
+            frame_bytes_max_now: frame_bytes_max.min(GREETING_BYTES_MAX),
+            last_read_bytes: 0,
+            pulse,
+        }
     }
 
     /// Reads the preamble, by which a peer shows what it speaks.
@@ -98,10 +132,24 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// # Errors
     /// When the connection is of no more use.
     pub(crate) async fn frames(&mut self) -> Result<Vec<Frame>, ReadEnd> {
+        if self.buffer.is_empty() {
+            self.fill().await?;
+        }
+        let limit = self.frame_time_max;
+        let whole = tokio::time::timeout(limit, self.whole_frames()).await;
+        whole.map_err(|_| ReadEnd::Endless(limit))?
+    }
+
+    async fn whole_frames(&mut self) -> Result<Vec<Frame>, ReadEnd> {
         loop {
             let mut frames = Vec::new();
-            while let Some(body) = split_frame(&mut self.buffer, self.frame_bytes_max)? {
-                frames.push(decode_frame(&body)?);
+            while let Some(body) = split_frame(&mut self.buffer, self.frame_bytes_max_now)? {
+                let frame = decode_frame(&body)?;
+                if !matches!(frame, Frame::Control(Control::Ping(_) | Control::Pong(_))) {
+                    // Both sides greet before they say anything else.
+                    self.frame_bytes_max_now = self.frame_bytes_max;
+                }
+                frames.push(frame);
             }
             if !frames.is_empty() {
                 return Ok(frames);
@@ -138,5 +186,77 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.last_read_bytes = self.socket.read_buf(&mut self.buffer).await?;
         self.pulse.feel();
         if self.last_read_bytes == 0 { Err(ReadEnd::Closed) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paquebot_protocol::codec::encode_control;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    fn long_bye() -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode_control(&Control::Bye("x".repeat(GREETING_BYTES_MAX as usize)), &mut frame);
+        frame
+    }
+
+    #[test]
+    fn the_first_frame_is_short_and_later_ones_may_be_long() {
+        runtime().block_on(async {
+            let mut hello = Vec::new();
+            encode_control(&Control::Bye("short".to_owned()), &mut hello);
+            for (first, taken) in [(hello, true), (long_bye(), false)] {
+                let (near, mut far) = tokio::io::duplex(1 << 20);
+                let mut reader = FrameReader::new(near, 1 << 20, Pulse::new());
+                far.write_all(&first).await.unwrap();
+                let mut frames = 0;
+                while frames < 2 {
+                    if frames == 1 {
+                        far.write_all(&long_bye()).await.unwrap();
+                    }
+                    match reader.frames().await {
+                        Ok(some) => frames += some.len(),
+                        Err(end) => {
+                            assert_eq!(end.offence(), Some("frame"), "{end}");
+                            break;
+                        }
+                    }
+                }
+                assert_eq!(frames == 2, taken);
+            }
+        });
+    }
+
+    #[test]
+    fn a_frame_that_never_ends_ends_the_connection_and_silence_between_frames_does_not() {
+        runtime().block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let mut reader = FrameReader::new(near, 1 << 20, Pulse::new());
+            reader.frame_time_max = Duration::from_millis(50);
+            let drip = async {
+                let mut short = Vec::new();
+                encode_control(&Control::Bye("short".to_owned()), &mut short);
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                far.write_all(&short).await.unwrap();
+                for byte in long_bye() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    if far.write_all(&[byte]).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let read = async move {
+                assert_eq!(reader.frames().await.unwrap().len(), 1);
+                let end = reader.frames().await.unwrap_err();
+                assert_eq!(end.offence(), Some("slow-frame"), "{end}");
+            };
+            tokio::join!(drip, read);
+        });
     }
 }

@@ -4,6 +4,7 @@
 //! this user may open, and where alone files can be written. Beyond loopback TCP serves what is
 //! public, and nothing else.
 
+pub mod answers;
 mod backup;
 mod dead_letters;
 mod guard;
@@ -218,14 +219,14 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Response {
     reasons.extend(desk.parts.server.as_ref().and_then(ServerView::trouble));
     let ready = reasons.is_empty();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(serde_json::json!({ "ready": ready, "reasons": reasons }))).into_response()
+    (code, Json(answers::Ready { ready, reasons })).into_response()
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {
-    let status = serde_json::json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "client": desk.parts.client.as_ref().map(ClientView::status),
-        "server": desk.parts.server.as_ref().map(ServerView::status),
-    });
+    let status = answers::Status {
+        version: env!("CARGO_PKG_VERSION"),
+        client: desk.parts.client.as_ref().map(ClientView::status),
+        server: desk.parts.server.as_ref().map(ServerView::status),
+    };
     Json(status).into_response()
 }

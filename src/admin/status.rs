@@ -14,6 +14,7 @@ use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
 use paquebot_protocol::{ClientId, LedgerId};
 use paquebot_store::{Identity, LaneState, Ledger, Spool};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Lanes that `status` lists; the busiest.
@@ -69,7 +70,7 @@ pub struct HandlerView {
 }
 
 /// The client's part of `/v1/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ClientStatus {
     id: String,
     spool: String,
@@ -90,13 +91,13 @@ pub struct ClientStatus {
 }
 
 /// Damaged bytes that were put aside and declared; the client is ready all the same.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct QuarantineStatus {
     files: usize,
     last: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ConnectionStatus {
     state: &'static str,
     server: String,
@@ -104,7 +105,7 @@ struct ConnectionStatus {
     last_error: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct LaneStatus {
     lane: u64,
     target: String,
@@ -116,7 +117,7 @@ struct LaneStatus {
 }
 
 /// The server's part of `/v1/status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ServerStatus {
     ledger: String,
     listening: String,
@@ -130,7 +131,7 @@ pub struct ServerStatus {
     failed: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct HandlerStatus {
     name: String,
     kind: &'static str,

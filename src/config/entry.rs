@@ -31,7 +31,9 @@ enum Given<'a> {
     Boolean(bool),
     List(&'a DeArray<'a>),
     Table(&'a DeTable<'a>),
-    /// A float or a date, which no key of ours takes, as it is written.
+    /// A number that is not whole, as it is written.
+    Float(String),
+    /// A date, which no key of ours takes, as it is written.
     Other(String),
     /// The text of a variable, which has the type that is asked for.
     Variable(String),
@@ -54,7 +56,7 @@ impl<'a> Entry<'a> {
             DeValue::Boolean(boolean) => Given::Boolean(*boolean),
             DeValue::Array(array) => Given::List(array),
             DeValue::Table(table) => Given::Table(table),
-            DeValue::Float(float) => Given::Other(format!("the number {float}")),
+            DeValue::Float(float) => Given::Float(float.as_str().to_owned()),
             DeValue::Datetime(datetime) => Given::Other(format!("the date {datetime}")),
         };
         Ok(Self { key, place, given })
@@ -79,6 +81,17 @@ impl<'a> Entry<'a> {
         match &self.given {
             Given::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
             Given::Variable(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// The number, if it is one.
+    pub(super) fn number(&self) -> Option<f64> {
+        match &self.given {
+            Given::Integer(integer) => {
+                i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|n| n as f64)
+            }
+            Given::Float(text) | Given::Variable(text) => text.parse().ok(),
             _ => None,
         }
     }
@@ -122,6 +135,7 @@ impl<'a> Entry<'a> {
             Given::Text(expanded) => quoted(&expanded.text),
             Given::Variable(text) => quoted(text),
             Given::Integer(integer) => format!("the number {integer}"),
+            Given::Float(float) => format!("the number {float}"),
             Given::Boolean(boolean) => format!("the truth value {boolean}"),
             Given::List(_) => "a list".to_owned(),
             Given::Table(_) => "a table".to_owned(),

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use hyper::Uri;
 use paquebot_protocol::{ClientId, TargetId, TargetPattern};
+use serde_json::{Value, json};
 
 use super::address::{Address, Listen};
+use super::describe;
 use super::duration::{A_DURATION, duration_in_words, parse_duration};
 use super::entry::{Entry, quoted};
 use super::problem::Fault;
@@ -29,6 +31,8 @@ type Read<'f, T> = Box<dyn Fn(&Entry<'_>, &str) -> Result<T, Fault> + 'f>;
 pub(super) struct Kind<'f, T> {
     /// What it is, for people.
     pub(super) expected: String,
+    /// The same for programs: a JSON Schema.
+    form: Value,
     read: Read<'f, T>,
 }
 
@@ -41,7 +45,7 @@ impl<'f, T> Kind<'f, T> {
         let read = self.read;
         let read =
             Box::new(move |entry: &Entry<'_>, expected: &str| read(entry, expected).map(Some));
-        Kind { expected: self.expected, read }
+        Kind { expected: self.expected, form: self.form, read }
     }
 
     /// Reads an entry as a value of this kind.
@@ -54,15 +58,29 @@ impl<'f, T> Kind<'f, T> {
     where
         T: 'f,
     {
-        let Self { expected, read } = self;
-        Kind::new(expected, move |entry, expected| read(entry, expected).map(&turn))
+        let Self { expected, form, read } = self;
+        Kind::new(expected, move |entry, expected| read(entry, expected).map(&turn)).shaped(form)
     }
 
     fn new(
         expected: impl Into<String>,
         read: impl Fn(&Entry<'_>, &str) -> Result<T, Fault> + 'f,
     ) -> Self {
-        Self { expected: expected.into(), read: Box::new(read) }
+        Self { expected: expected.into(), form: describe::text(), read: Box::new(read) }
+    }
+
+    /// The same with another look than any text.
+    fn shaped(self, form: Value) -> Self {
+        Self { form, ..self }
+    }
+
+    /// What it is, for programs.
+    pub(super) fn schema(&self) -> Value {
+        let mut schema = self.form.clone();
+        if let Value::Object(schema) = &mut schema {
+            schema.insert("description".to_owned(), Value::from(self.expected.clone()));
+        }
+        schema
     }
 
     /// A kind whose only fault is to be something else.
@@ -79,6 +97,7 @@ pub(super) fn size(range: RangeInclusive<u64>) -> Kind<'static, u64> {
     Kind::plain(format!("{A_SIZE}{limits}"), move |entry| {
         entry.text().and_then(|text| parse_size(text).ok()).filter(|size| range.contains(size))
     })
+    .shaped(describe::text_like("^[0-9]+(\\.[0-9]+)? ?(B|kB|MB|GB|KiB|MiB|GiB)$"))
 }
 
 /// A duration.
@@ -88,14 +107,23 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> Kind<'static, Duratio
         let parsed = entry.text().and_then(|text| parse_duration(text).ok());
         parsed.filter(|duration| range.contains(duration))
     })
+    .shaped(describe::text_like("^[0-9]+(\\.[0-9]+)? ?(ms|s|min|h|day)$"))
 }
 
 /// A whole number.
 pub(super) fn count(range: RangeInclusive<u64>) -> Kind<'static, u64> {
     let limits = limits(&range, u64::to_string, &u64::MAX);
+    let form = json!({ "type": "integer", "minimum": range.start(), "maximum": range.end() });
     Kind::plain(format!("a whole number{limits}"), move |entry| {
         entry.count().filter(|count| range.contains(count))
     })
+    .shaped(form)
+}
+
+/// Any number, whole or not.
+pub(super) fn number() -> Kind<'static, f64> {
+    Kind::plain("a number", |entry| entry.number().filter(|number| number.is_finite()))
+        .shaped(json!({ "type": "number" }))
 }
 
 /// `true` or `false`.
@@ -103,6 +131,7 @@ pub(super) fn flag() -> Kind<'static, bool> {
     Kind::new("true or false", |entry, expected| {
         entry.flag().ok_or_else(|| entry.unexpected(expected))
     })
+    .shaped(json!({ "type": "boolean" }))
 }
 
 /// A name: what labels may hold.
@@ -257,6 +286,7 @@ pub(super) fn choice<T: Copy + 'static>(
     later: &'static [&'static str],
 ) -> Kind<'static, T> {
     let known: Vec<_> = words.iter().map(|(word, _)| quoted(word)).collect();
+    let form = describe::text_of(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>());
     Kind::new(spelling::one_of(&known), move |entry, expected| {
         let text = entry.text().ok_or_else(|| entry.unexpected(expected))?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
@@ -268,6 +298,7 @@ pub(super) fn choice<T: Copy + 'static>(
         }
         Err(entry.unexpected(expected))
     })
+    .shaped(form)
 }
 
 /// `path` as seen from `folder`, without `.`; none if no file can have it.

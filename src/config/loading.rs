@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::claim::{Claim, Claims};
 use super::document::Place;
 use super::environment::{Environment, is_below, variable_of};
@@ -32,6 +34,17 @@ pub(super) enum Shape {
     Reported,
 }
 
+/// What was asked of a table: what may stand there.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) table: String,
+    pub(super) key: &'static str,
+    pub(super) required: bool,
+    pub(super) shape: Shape,
+    /// What it takes, as a JSON Schema.
+    pub(super) form: Value,
+}
+
 /// One config being read. Its methods take `&self`, so that every table can hold it while it is
 /// read; nothing holds a borrow of a cell beyond one method.
 #[derive(Debug)]
@@ -41,6 +54,8 @@ pub(super) struct Loading<'a> {
     problems: RefCell<Vec<Problem>>,
     claims: RefCell<Claims>,
     asked: RefCell<BTreeMap<String, Shape>>,
+    /// Taken down only when the config is read for what it could hold.
+    questions: Option<RefCell<Vec<Question>>>,
 }
 
 impl<'a> Loading<'a> {
@@ -52,7 +67,25 @@ impl<'a> Loading<'a> {
             problems: RefCell::default(),
             claims: RefCell::default(),
             asked: RefCell::default(),
+            questions: None,
         }
+    }
+
+    /// The same, and takes down every question.
+    pub(super) fn describing(environment: &'a Environment, folder: PathBuf) -> Self {
+        Self { questions: Some(RefCell::default()), ..Self::new(environment, folder) }
+    }
+
+    /// Takes down a question, if that is wanted.
+    pub(super) fn question(&self, question: impl FnOnce() -> Question) {
+        if let Some(questions) = &self.questions {
+            questions.borrow_mut().push(question());
+        }
+    }
+
+    /// Every question that was asked.
+    pub(super) fn into_questions(self) -> Vec<Question> {
+        self.questions.map(RefCell::into_inner).unwrap_or_default()
     }
 
     pub(super) fn environment(&self) -> &'a Environment {

@@ -3,6 +3,7 @@
 //! Decides whether a value comes from the file, the environment or the default, and which keys
 //! nobody asked for. Never decides what a key means: that is done by the noun that reads it.
 
+use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -12,7 +13,7 @@ use super::entry::Entry;
 use super::environment::is_below;
 use super::kind::Kind;
 use super::list::{Item, List};
-use super::loading::{Loading, Reported, Shape};
+use super::loading::{Loading, Question, Reported, Shape};
 use super::problem::{Fault, Problem};
 use super::spelling;
 
@@ -63,6 +64,7 @@ impl<'a> Section<'a> {
         kind: &Kind<'_, T>,
         default: T,
     ) -> Result<T, Reported> {
+        self.describe(key, false, || kind.schema());
         match self.entry(key, Shape::Single)? {
             Some(entry) => self.read(&entry, kind),
             None => Ok(default),
@@ -75,6 +77,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         kind: &Kind<'_, T>,
     ) -> Result<Option<T>, Reported> {
+        self.describe(key, false, || kind.schema());
         match self.entry(key, Shape::Single)? {
             Some(entry) => self.read(&entry, kind).map(Some),
             None => Ok(None),
@@ -87,6 +90,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         kind: &Kind<'_, T>,
     ) -> Result<T, Reported> {
+        self.describe(key, true, || kind.schema());
         match self.entry(key, Shape::Single)? {
             Some(entry) => self.read(&entry, kind),
             None => Err(self.missing(key, kind.expected.clone())),
@@ -95,6 +99,11 @@ impl<'a> Section<'a> {
 
     /// The values of the list `key`; none if it is not set.
     pub(super) fn list<T>(&mut self, key: &'static str, kind: &Kind<'_, T>) -> List<T> {
+        self.describe(key, false, || json!({ "type": "array", "items": kind.schema() }));
+        self.values(key, kind)
+    }
+
+    fn values<T>(&mut self, key: &'static str, kind: &Kind<'_, T>) -> List<T> {
         let entry = match self.entry(key, Shape::List) {
             Ok(Some(entry)) => entry,
             Ok(None) => return List::default(),
@@ -121,6 +130,12 @@ impl<'a> Section<'a> {
         expected: &str,
         read: impl Fn(&str, &Entry<'_>) -> Result<T, Fault>,
     ) -> List<T> {
+        self.describe_as(
+            key,
+            false,
+            Shape::Table,
+            || json!({ "description": expected, "additionalProperties": { "type": "string" } }),
+        );
         let entry = match self.entry(key, Shape::Table) {
             Ok(Some(entry)) => entry,
             Ok(None) => return List::default(),
@@ -147,7 +162,9 @@ impl<'a> Section<'a> {
 
     /// The values of the list `key`, of which there must be one at least.
     pub(super) fn full_list<T>(&mut self, key: &'static str, kind: &Kind<'_, T>) -> List<T> {
-        let list = self.list(key, kind);
+        let items = || json!({ "type": "array", "items": kind.schema(), "minItems": 1 });
+        self.describe(key, true, items);
+        let list = self.values(key, kind);
         if !list.items.is_empty() || list.missing.is_some() {
             return list;
         }
@@ -161,6 +178,7 @@ impl<'a> Section<'a> {
 
     /// The table `key`, perhaps without a key in it.
     pub(super) fn table(&mut self, key: &'static str) -> Result<Section<'a>, Reported> {
+        self.describe_as(key, false, Shape::Table, || json!({ "type": "object" }));
         let path = self.path(key);
         let Some(entry) = self.entry(key, Shape::Table)? else {
             let place = self.place.clone();
@@ -175,6 +193,7 @@ impl<'a> Section<'a> {
 
     /// The tables of the array `key`. What is no table is reported and left out.
     pub(super) fn tables(&mut self, key: &'static str) -> Result<Vec<Section<'a>>, Reported> {
+        self.describe_as(key, false, Shape::Tables, || json!({ "type": "array" }));
         let Some(entry) = self.entry(key, Shape::Tables)? else { return Ok(Vec::new()) };
         let expected = format!("an array of tables [[{}]]", entry.key);
         let Some(values) = entry.list() else { return Err(self.unexpected(&entry, &expected)) };
@@ -286,6 +305,23 @@ impl<'a> Section<'a> {
         if self.overriding == Overriding::Allowed {
             self.loading.asked(&self.path(key), shape);
         }
+    }
+
+    fn describe(&self, key: &'static str, required: bool, form: impl FnOnce() -> Value) {
+        self.describe_as(key, required, Shape::Single, form);
+    }
+
+    /// Takes down what the table may hold, when that is what it is read for.
+    fn describe_as(
+        &self,
+        key: &'static str,
+        required: bool,
+        shape: Shape,
+        form: impl FnOnce() -> Value,
+    ) {
+        let table = || self.key.clone();
+        let question = || Question { table: table(), key, required, shape, form: form() };
+        self.loading.question(question);
     }
 
     fn entry(&mut self, key: &'static str, shape: Shape) -> Result<Option<Entry<'a>>, Reported> {

@@ -4,14 +4,15 @@
 
 mod directory;
 mod exec;
+mod host;
 mod timer;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use paquebot_actors::source::{
-    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, HTTP_FIELDS, LineOptions,
-    LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
+    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, HOST_FIELDS, HTTP_FIELDS,
+    HostOptions, LineOptions, LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
 };
 
 use super::address::{Listen, Reach};
@@ -26,16 +27,16 @@ use super::section::Section;
 const MAX_CONNECTIONS_DEFAULT: u64 = 1024;
 /// A process can't hold more files open than this on any system we know.
 pub(super) const MAX_CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
-/// The kinds of this version, and those of later ones.
-const KINDS: [(&str, Word); 6] = [
+/// The kinds of sources.
+const KINDS: [(&str, Word); 7] = [
     ("http", Word::Http),
     ("tail", Word::Tail),
     ("directory", Word::Directory),
     ("exec", Word::Exec),
     ("timer", Word::Timer),
+    ("host", Word::Host),
     ("stdin", Word::Stdin),
 ];
-const KINDS_LATER: [&str; 1] = ["host"];
 const START_AT: [(&str, StartAt); 2] = [("end", StartAt::End), ("beginning", StartAt::Beginning)];
 const LONG_LINE: [(&str, LongLine); 2] =
     [("split", LongLine::Split), ("truncate", LongLine::Truncate)];
@@ -101,6 +102,13 @@ pub enum SourceKind {
         /// How it becomes a packet.
         recipe: Recipe,
     },
+    /// That a figure of this machine passes a threshold, or comes back, is the event.
+    Host {
+        /// Which figure, and when.
+        options: HostOptions,
+        /// How it becomes a packet.
+        recipe: Recipe,
+    },
     /// A line on the standard input is the event.
     Stdin {
         /// How lines are cut.
@@ -120,6 +128,7 @@ impl SourceKind {
             Self::Directory { .. } => &DIRECTORY_FIELDS,
             Self::Exec { .. } => &EXEC_FIELDS,
             Self::Timer { .. } => &TIMER_FIELDS,
+            Self::Host { .. } => &HOST_FIELDS,
             Self::Stdin { .. } => &STDIN_FIELDS,
         }
     }
@@ -133,6 +142,7 @@ enum Word {
     Directory,
     Exec,
     Timer,
+    Host,
     Stdin,
 }
 
@@ -157,12 +167,13 @@ impl Source {
         }
         // Without a kind nothing is known about the other keys, so they are not complained about.
         let named = name.as_deref().ok();
-        let kind = match section.required("kind", &kind::choice(&KINDS, &KINDS_LATER))? {
+        let kind = match section.required("kind", &kind::choice(&KINDS, &[]))? {
             Word::Http => read_http(&mut section, named),
             Word::Tail => read_tail(&mut section, named, packet_bytes_max),
             Word::Directory => directory::read(&mut section, named),
             Word::Exec => exec::read(&mut section, named, packet_bytes_max),
             Word::Timer => timer::read(&mut section, named),
+            Word::Host => host::read(&mut section, named),
             Word::Stdin => read_stdin(&mut section, named, packet_bytes_max),
         };
         let ttl = read_ttl(&mut section);

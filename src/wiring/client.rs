@@ -17,7 +17,8 @@ use paquebot_actors::persistence::Persistence;
 use paquebot_actors::receipts::Receipts;
 use paquebot_actors::source::{
     Condition, HttpListener, HttpOptions, HttpSource, Lifetimes, OnError, Outlet, Recipe,
-    StopSource, TailOptions, Template, TimerOptions, Worker, directory, exec, stdin, tail, timer,
+    StopSource, TailOptions, Template, TimerOptions, Worker, directory, exec, host, stdin, tail,
+    timer,
 };
 use paquebot_store::{
     Committed, FileDisk, Identity, LanePolicy, Opened, Policies, Spool, SpoolOptions, WhenFull,
@@ -183,6 +184,10 @@ impl ClientPart {
                 let data = compiled(source, data)?;
                 let options = TimerOptions { ticks: ticks.clone(), data };
                 timer::start(options, recipe_of(source, recipe)?, outlet).map_err(failed())?
+            }
+            SourceKind::Host { options, recipe } => {
+                let recipe = recipe_of(source, recipe)?;
+                host::start(options.clone(), recipe, outlet).map_err(failed())?
             }
             SourceKind::Stdin { lines, recipe } => {
                 stdin::start(*lines, recipe_of(source, recipe)?, outlet).map_err(failed())?

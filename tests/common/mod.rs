@@ -9,9 +9,12 @@
     reason = "each test file uses some of the verbs, whose names are their docs"
 )]
 
+pub mod cutter;
 pub mod destination;
 pub mod hook;
+pub mod hostile;
 pub mod http;
+pub mod python;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -112,6 +115,13 @@ impl Process {
     pub fn stop(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code().expect("an exit code, not a signal")
+    }
+
+    /// Its memory, in bytes, as the system counts it.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        1024 * line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     }
 
     /// What it has logged so far, over all its starts.

@@ -68,10 +68,7 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
 }
 
 #[test]
-fn a_kind_or_policy_of_a_later_version_is_one_error_whatever_its_other_keys() {
-    let text = format!("{CLIENT}[[client.source]]\nname = 'a'\nkind = 'host'\nx = 1");
-    assert_one(&text, "client.source[0].kind", "expected \"http\", \"tail\"");
-    assert_one(&text, "client.source[0].kind", "not available in this version");
+fn a_word_that_is_none_is_told_with_those_that_are() {
     let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'urgent'");
     assert_one(&text, "client.policy[0].priority", "or \"low\", found \"urgent\"");
     let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use paquebot::config::{Config, Environment, HandlerKind, check, load};
+use paquebot::config::{Config, Environment, HandlerKind, SourceKind, check, load};
 
 use super::{CLIENT, Rig, SERVER};
 
@@ -166,6 +166,17 @@ fn the_keys_that_we_ship_commented_out_show_their_defaults() {
             assert_eq!(extra.kind, least.kind);
         }
     }
+    let extra = written_out.client.as_mut().unwrap().sources.pop().unwrap();
+    assert_eq!(extra.name, "disk");
+    let SourceKind::Host { options, .. } = &extra.kind else { panic!("{extra:?}") };
+    let least = format!(
+        "{CLIENT}[[client.source]]\nname = 's'\nkind = 'host'\nmetric = 'disk_percent'\n\
+         above = 90\ntarget = 't'\n"
+    );
+    let least = Rig::new().config(&least).client.unwrap().sources.pop().unwrap();
+    let SourceKind::Host { options: default, .. } = &least.kind else { panic!("{least:?}") };
+    assert_eq!((&options.path, options.lasting), (&default.path, default.lasting));
+    assert_eq!(default.clear, default.threshold);
     // The one key whose default, not to rotate, cannot be written.
     let handlers = &mut written_out.server.as_mut().unwrap().handlers;
     let HandlerKind::File { rotate, .. } = &mut handlers[0].kind else { panic!("{handlers:?}") };

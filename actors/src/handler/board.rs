@@ -65,7 +65,7 @@ pub(super) struct StateGauges {
 }
 
 /// How a handler is.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct HandlerState {
     /// `ok`, `failing` or `paused`.
     pub state: &'static str,

@@ -207,8 +207,7 @@ impl Handler<Heard> for Session {
                 Ok(()) => {}
                 Err(Parting::Goodbye(why)) => return self.leave(&why, ctx),
                 Err(Parting::Violation(why)) => {
-                    self.seat.violated();
-                    return self.leave(&why, ctx);
+                    return self.throw_out("violation", &why, ctx);
                 }
             }
         }

@@ -60,7 +60,7 @@ impl Session {
         if let Some(writer) = &self.writer
             && let Err(full) = writer.controls(&controls)
         {
-            self.leave(&full.to_string(), ctx);
+            self.throw_out("slow-reader", &full.to_string(), ctx);
         }
     }
 

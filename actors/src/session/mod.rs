@@ -33,7 +33,7 @@ use crate::roster::{Roster, SessionFacts};
 use crate::router::Route;
 use crate::seat::{Seat, reason_of};
 use crate::share::Shares;
-use crate::socket::{FrameReader, Pulse};
+use crate::socket::{FrameReader, Pulse, ReadEnd};
 use crate::writer::{FrameWriter, frame_writer};
 
 /// How long a peer may take to say hello.
@@ -178,8 +178,13 @@ impl Session {
             }
             heard.send(Heard(carried)).await.is_ok()
         };
-        let read = async { reader.pump(hear).await.to_string() };
-        self.reading = Some(ctx.spawn(read.into_actor(self).map(lost)));
+        let read = async { reader.pump(hear).await };
+        let ended = |end: ReadEnd, session: &mut Self, ctx: &mut Context<Self>| match end.offence()
+        {
+            Some(offence) => session.throw_out(offence, &end.to_string(), ctx),
+            None => session.leave(&end.to_string(), ctx),
+        };
+        self.reading = Some(ctx.spawn(read.into_actor(self).map(ended)));
         Ok(())
     }
 
@@ -199,6 +204,14 @@ impl Session {
         if let Some(writer) = &self.writer {
             // A peer that does not even read this is closed all the same.
             let _said = writer.controls(&[refused]);
+        }
+    }
+
+    /// The connection ends because of what the peer did, or did not do, in a word for the metrics.
+    fn throw_out(&mut self, offence: &'static str, why: &str, ctx: &mut Context<Self>) {
+        if !self.closing {
+            self.seat.refused(offence);
+            self.leave(why, ctx);
         }
     }
 
@@ -249,7 +262,7 @@ impl Session {
         let now = clock::now();
         self.heartbeat.heard(self.pulse.felt());
         match self.heartbeat.poll(now) {
-            Some(Beat::Dead) => return self.leave("the client is silent", ctx),
+            Some(Beat::Dead) => return self.throw_out("silent", "the client is silent", ctx),
             Some(Beat::Ping) => {
                 self.answers.push(Control::Ping(now.0));
                 self.act(ctx);
@@ -281,7 +294,7 @@ impl Actor for Session {
         }
         let greeted = |session: &mut Self, ctx: &mut Context<Self>| {
             if session.client.is_none() {
-                session.leave("no hello came in time", ctx);
+                session.throw_out("no-hello", "no hello came in time", ctx);
             }
         };
         ctx.run_later(GREETING, greeted);

@@ -6,6 +6,7 @@ mod condition;
 pub mod directory;
 mod event;
 pub mod exec;
+pub mod host;
 mod http;
 mod library;
 mod lines;
@@ -22,6 +23,7 @@ mod worker;
 pub use condition::Condition;
 pub use directory::{DIRECTORY_FIELDS, DirectoryOptions, Then};
 pub use exec::{EXEC_FIELDS, ExecOptions, Output, Runs};
+pub use host::{HOST_FIELDS, HostOptions, Level, Metric, Side};
 pub use http::{
     HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, Problem, StopSource, routes,
 };

@@ -1,7 +1,8 @@
 //! What a source guarantees, in words.
 
 use paquebot_actors::source::{
-    DirectoryOptions, ExecOptions, LineOptions, LongLine, Output, Runs, StartAt, Then, Ticks,
+    DirectoryOptions, ExecOptions, HostOptions, LineOptions, LongLine, Metric, Output, Runs, Side,
+    StartAt, Then, Ticks,
 };
 
 use super::Report;
@@ -58,6 +59,10 @@ pub(super) fn tell(report: &mut Report, source: &Source) {
             tell_timer(report, name, ticks);
             tell_recipe(report, recipe);
         }
+        SourceKind::Host { options, recipe } => {
+            tell_host(report, name, options);
+            tell_recipe(report, recipe);
+        }
         SourceKind::Stdin { lines, recipe } => {
             report.line(1, &format!("source {name}: lines of the standard input"));
             report.line(2, "what was read and is not stored yet is lost with the process");
@@ -112,6 +117,27 @@ fn tell_timer(report: &mut Report, name: &str, ticks: &Ticks) {
     report.line(1, &format!("source {name}: a packet {ticks}"));
     report.line(2, "each event is stored once, with its count, while the process lives");
     report.line(2, "what comes while it is down, or the spool is full, is not made up for");
+}
+
+fn tell_host(report: &mut Report, name: &str, options: &HostOptions) {
+    let HostOptions { metric, path, side, threshold, clear, lasting } = options;
+    let (side, back) = match side {
+        Side::Above => ("above", "or less"),
+        Side::Below => ("below", "or more"),
+    };
+    let place = match metric {
+        Metric::DiskPercent => format!(" of {}", path.display()),
+        _ => String::new(),
+    };
+    let (metric, threshold, clear) = (metric.name(), threshold.figure(), clear.figure());
+    let lasting = if lasting.is_zero() {
+        String::new()
+    } else {
+        format!(" for {}", duration_in_words(*lasting))
+    };
+    report.line(1, &format!("source {name}: {metric}{place} {side} {threshold}{lasting}"));
+    report.line(2, &format!("raised then, and cleared at {clear} {back}: each is one event"));
+    report.line(2, "the state outlives a restart; figures are looked at every second");
 }
 
 fn tell_lines(report: &mut Report, lines: LineOptions) {

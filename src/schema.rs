@@ -1,0 +1,36 @@
+//! The command `schema`: JSON Schemas of the config, and of what the admin side answers.
+//!
+//! The first is made by the code that reads a config (`config/describe.rs`), the others from the types
+//! that are answered. So both are as true as the code is.
+
+use std::io::Write;
+
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Map, Value};
+
+use crate::admin::answers;
+use crate::config;
+use crate::exit::{Code, Failure};
+
+/// Prints the schema of the config, or an object with those of the answers by method and path.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn schema(api: bool) -> Result<(), Failure> {
+    let schema = if api { Value::Object(api_schemas()) } else { config::schema() };
+    let failed = || Failure::of::<std::io::Error>(Code::Io, "writing to standard output failed");
+    let text = serde_json::to_string_pretty(&schema);
+    let text = text.map_err(Failure::of(Code::Internal, "the schema cannot be written"))?;
+    writeln!(std::io::stdout(), "{text}").map_err(failed())
+}
+
+/// The schema of each answer in JSON, by method and path.
+fn api_schemas() -> Map<String, Value> {
+    let answers =
+        [("GET /v1/status", of::<answers::Status>()), ("GET /readyz", of::<answers::Ready>())];
+    answers.map(|(path, schema)| (path.to_owned(), schema)).into_iter().collect()
+}
+
+fn of<T: JsonSchema>() -> Value {
+    SchemaGenerator::default().into_root_schema_for::<T>().to_value()
+}
