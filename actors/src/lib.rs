@@ -33,6 +33,7 @@ pub mod replay;
 pub mod roster;
 pub mod router;
 pub mod seat;
+mod seldom;
 pub mod session;
 pub mod share;
 mod shelf;

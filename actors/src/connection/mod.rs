@@ -29,6 +29,7 @@ pub use traffic::{Buried, StoredRuns};
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
 use crate::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
+use crate::seldom::{Few, Seldom};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
 use crate::writer::FrameWriter;
@@ -111,6 +112,8 @@ pub struct Connection {
     epoch: u64,
     socket: Option<Socket>,
     stopping: bool,
+    /// How much was logged of lanes that wait.
+    pauses_said: Few,
     /// The spool is taking a new name; until it has it, nobody is dialled.
     renaming: bool,
 }
@@ -125,6 +128,8 @@ struct LaneFacts {
     dead: BTreeSet<Number>,
     /// Why it waits, by the server's word; until it got on.
     pause: Option<Pause>,
+    /// When that was last logged.
+    pause_said: Seldom,
 }
 
 #[derive(Debug)]
@@ -164,6 +169,7 @@ impl Connection {
             epoch: 0,
             socket: None,
             stopping: false,
+            pauses_said: Few::default(),
             renaming: false,
         };
         for state in lanes {
@@ -172,8 +178,8 @@ impl Connection {
             connection.outbox.add(state.lane, state.acked_through, priority);
             connection.outbox.stored(state.lane, state.acked_through, stored_through);
             let (sent_through, dead) = (state.acked_through, BTreeSet::new());
-            let (target, pause) = (state.target, None);
-            let facts = LaneFacts { target, stored_through, sent_through, dead, pause };
+            let (target, pause, pause_said) = (state.target, None, Seldom::default());
+            let facts = LaneFacts { target, stored_through, sent_through, dead, pause, pause_said };
             connection.lanes.insert(state.lane, facts);
             if state.retiring {
                 connection.end(state.lane);

@@ -48,6 +48,8 @@ pub struct Pause {
     pub times: u64,
     /// When the lane is opened again.
     pub until_ms: u64,
+    /// Whether it stands in the log.
+    said: bool,
 }
 
 impl Handler<HowStands> for Connection {
@@ -70,18 +72,34 @@ impl Connection {
         let now_ms = clock::wall_ms();
         let Some(facts) = self.lanes.get_mut(&lane) else { return };
         let before = facts.pause.take();
-        facts.pause = Some(Pause {
+        let mut pause = Pause {
             reason,
             since_ms: before.as_ref().map_or(now_ms, |before| before.since_ms),
-            times: before.map_or(0, |before| before.times).saturating_add(1),
+            times: before.as_ref().map_or(0, |before| before.times).saturating_add(1),
             until_ms: now_ms.saturating_add(wait.0),
-        });
+            said: before.is_some_and(|before| before.said),
+        };
+        if !pause.said && facts.pause_said.is_due() && self.pauses_said.is_due() {
+            let (target, times) = (facts.target.as_str(), pause.times);
+            tracing::info!(
+                target,
+                reason = pause.reason,
+                times,
+                retry_after_ms = wait.0,
+                "lane paused by the server; its packets wait here, and it comes again"
+            );
+            pause.said = true;
+        }
+        facts.pause = Some(pause);
     }
 
     /// The lane got on.
     pub(super) fn forget_pause(&mut self, lane: Lane) {
-        if let Some(facts) = self.lanes.get_mut(&lane) {
-            facts.pause = None;
+        let Some(facts) = self.lanes.get_mut(&lane) else { return };
+        let Some(pause) = facts.pause.take() else { return };
+        if pause.said {
+            let (target, since) = (facts.target.as_str(), clock::rfc3339(pause.since_ms));
+            tracing::info!(target, since, times = pause.times, "lane goes on after its pause");
         }
     }
 }

@@ -59,12 +59,6 @@ impl Connection {
                 self.note_dead(dead.lane, &dead.numbers);
             }
             Control::Pause(pause) => {
-                tracing::info!(
-                    target = self.target_of(pause.lane),
-                    reason = pause.reason,
-                    retry_after_ms = pause.retry_after_ms,
-                    "lane paused by the server"
-                );
                 let wait = Millis(pause.retry_after_ms).min(RETRY_AFTER_MAX.into());
                 self.note_pause(pause.lane, pause.reason, wait);
                 self.pause(pause.lane, pause.generation, wait, ctx);
@@ -271,6 +265,7 @@ impl Handler<StoredRuns> for Connection {
                 sent_through: before,
                 dead: BTreeSet::new(),
                 pause: None,
+                pause_said: Seldom::default(),
             };
             self.lanes.entry(lane).or_insert_with(fresh).stored_through = run.last();
             self.outbox.stored(lane, before, run.last());

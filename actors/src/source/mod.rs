@@ -13,7 +13,6 @@ mod lines;
 mod load;
 mod outlet;
 mod recipe;
-mod seldom;
 pub mod stdin;
 pub mod tail;
 mod template;

@@ -2,7 +2,7 @@
 //!
 //! It fails as long as one of its lanes does: one that was paused after its last attempt and has not
 //! had a packet handled since. A lane that was expected back long ago is forgotten, because its
-//! client may be gone. What changes is logged once.
+//! client may be gone. What changes is logged once, and once a minute when it changes all the time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use paquebot_protocol::{LaneKey, Millis};
 
 use crate::clock;
 use crate::handler::HandlerMeters;
+use crate::seldom::Seldom;
 
 /// How long after its time a paused lane may stay away before it no longer counts.
 const OVERDUE: Millis = Millis(60_000);
@@ -26,11 +27,15 @@ pub(super) struct Health {
     /// Until when each failing lane is expected back.
     failing: HashMap<LaneKey, Millis>,
     looked: Millis,
+    /// When it was last logged that it fails, and whether it was this time.
+    seldom: Seldom,
+    said: bool,
 }
 
 impl Health {
     pub(super) fn new(name: Arc<str>, meters: HandlerMeters) -> Self {
-        Self { name, meters, failing: HashMap::new(), looked: clock::now() }
+        let (looked, seldom) = (clock::now(), Seldom::default());
+        Self { name, meters, failing: HashMap::new(), looked, seldom, said: false }
     }
 
     /// A lane's attempt failed, and the lane is paused for so long.
@@ -39,7 +44,9 @@ impl Health {
         self.failing.insert(lane, back);
         self.forget_overdue();
         self.meters.board.failing_lanes(self.failing.len());
-        if self.meters.is_failing(1, why) {
+        self.meters.is_failing(1, why);
+        if !self.said && self.seldom.is_due() {
+            self.said = true;
             tracing::warn!(handler = %self.name, why,
                 "the handler fails; packets wait at their clients, which come again");
         }
@@ -51,7 +58,8 @@ impl Health {
             self.meters.board.failing_lanes(self.failing.len());
         }
         self.forget_overdue();
-        if self.failing.is_empty() && self.meters.is_ok() {
+        let works = self.failing.is_empty() && self.meters.is_ok();
+        if works && std::mem::take(&mut self.said) {
             tracing::info!(handler = %self.name, "the handler works again");
         }
     }

@@ -32,9 +32,9 @@ use super::event::{self, Event};
 use super::load::{Load, Stopping};
 use super::outlet::Outlet;
 use super::recipe::{Kitchen, Recipe};
-use super::seldom::Seldom;
 use super::worker::Worker;
 use crate::clock;
+use crate::seldom::Seldom;
 use shelf::{Due, Shelf};
 use stamp::Stamp;
 

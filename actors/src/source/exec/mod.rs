@@ -18,9 +18,9 @@ use super::lines::{LineOptions, Lines};
 use super::load::{Load, Stopping};
 use super::outlet::Outlet;
 use super::recipe::{Kitchen, Recipe};
-use super::seldom::Seldom;
 use super::worker::Worker;
 use crate::clock;
+use crate::seldom::Seldom;
 use child::{Child, Ended};
 
 /// What `when` and templates can look at.
