@@ -4,6 +4,7 @@
 //! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
 //! dropping only what the outbox says.
 
+mod pauses;
 mod retiring;
 mod sending;
 mod socket;
@@ -109,6 +110,8 @@ struct LaneFacts {
     sent_through: Number,
     /// Dead letters that no ack has passed yet.
     dead: BTreeSet<Number>,
+    /// A hash of why it is paused, while it is: it is told once.
+    paused: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -154,7 +157,13 @@ impl Connection {
             let stored_through = state.next.before();
             connection.outbox.stored(state.lane, state.acked_through, stored_through);
             let (sent_through, dead) = (state.acked_through, BTreeSet::new());
-            let facts = LaneFacts { target: state.target, stored_through, sent_through, dead };
+            let facts = LaneFacts {
+                target: state.target,
+                stored_through,
+                sent_through,
+                dead,
+                paused: None,
+            };
             connection.lanes.insert(state.lane, facts);
             if state.retiring {
                 connection.end(state.lane);

@@ -45,6 +45,7 @@ impl Connection {
                 for ack in acks {
                     let acked = self.outbox.acked(&ack);
                     acked.map_err(|violation| violation.to_string())?;
+                    self.tell_of_going_on(ack.lane);
                 }
             }
             Control::Dead(dead) => {
@@ -58,12 +59,7 @@ impl Connection {
                 self.note_dead(dead.lane, &dead.numbers);
             }
             Control::Pause(pause) => {
-                tracing::info!(
-                    target = self.target_of(pause.lane),
-                    reason = pause.reason,
-                    retry_after_ms = pause.retry_after_ms,
-                    "lane paused by the server"
-                );
+                self.tell_of_pause(&pause);
                 let wait = Millis(pause.retry_after_ms).min(RETRY_AFTER_MAX.into());
                 self.pause(pause.lane, pause.generation, wait, ctx);
             }
@@ -263,6 +259,7 @@ impl Handler<StoredRuns> for Connection {
                 stored_through: before,
                 sent_through: before,
                 dead: BTreeSet::new(),
+                paused: None,
             };
             self.lanes.entry(lane).or_insert_with(fresh).stored_through = run.last();
             self.outbox.stored(lane, before, run.last());
