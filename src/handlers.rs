@@ -103,7 +103,7 @@ fn in_words(handler: &Value) -> String {
     }
     let lanes = handler.get("waiting_lanes").and_then(Value::as_u64);
     if let Some(lanes) = lanes.filter(|lanes| *lanes > 0) {
-        words.push_str(&format!("  {lanes} lanes wait"));
+        words.push_str(&format!("  lanes that wait: {lanes}"));
     }
     if let Some(error) = text("last_error") {
         words.push_str(&format!("  last error: {error}"));

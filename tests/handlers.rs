@@ -95,6 +95,9 @@ fn a_paused_handler_gets_nothing_over_restarts_and_no_other_waits() {
         assert_eq!(broker.lines("orders.ndjson").len(), 1);
         until("the other's is dropped", || broker.backlog() == 2);
     }
+    // The client has come again and again, over restarts, and said so once for each lane.
+    let told = broker.client_log().matches("handler orders is paused").count();
+    assert_eq!(told, 2);
     // Nothing new comes in: what waits is handled all the same, and soon.
     let resumed = Instant::now();
     done(&broker, &["resume", "orders"]);
@@ -104,6 +107,7 @@ fn a_paused_handler_gets_nothing_over_restarts_and_no_other_waits() {
     assert_eq!(broker.handled("orders.ndjson")["orders.a"], ["1", "2"]);
     assert_eq!(listed(&broker)[0]["state"], "ok");
     assert_eq!((state(&broker, "orders", "ok"), state(&broker, "orders", "paused")), (1.0, 0.0));
+    broker.client_says("the lane goes on");
     broker.server_says("the handler is resumed");
     broker.kill_server();
     broker.start_server();

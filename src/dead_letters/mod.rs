@@ -202,7 +202,7 @@ impl ChosenArgs {
 
 fn line(letter: &Value) -> String {
     format!(
-        "{}  {}  {}  {}  {} attempts, last {}: {}\n",
+        "{}  {}  {}  {}  tried {}x, last {}: {}\n",
         text(letter, "id"),
         text(letter, "client"),
         text(letter, "target"),

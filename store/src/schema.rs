@@ -48,9 +48,9 @@
 //! they count whatever its cursors say. `commits` goes up with every transaction, so that healing
 //! knows the last one from an older one. `dead_segments` is how one knows what a segment held that
 //! is damaged or gone. A letter in `replayed` was handled after all, by word of the transaction that
-//! recorded that: it is gone, and its segment is yet to hear so. When a
-//! write has failed, all of this is written into a new file
-//! (`ledger/heal.rs`), so a table that is added here is added to `ledger/tables.rs`, too.
+//! recorded that: it is gone, and its segment is yet to hear so. When a write has failed, all of this
+//! is written into a new file (`ledger/heal.rs`), so a table that is added here is added to
+//! `ledger/tables.rs`, too.
 //!
 //! **Its dead letters**, `dead-letters/NNNNNNNN.seg`, in segments of bounded size:
 //!

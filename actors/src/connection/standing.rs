@@ -99,7 +99,7 @@ impl Connection {
         let Some(pause) = facts.pause.take() else { return };
         if pause.said {
             let (target, since) = (facts.target.as_str(), clock::rfc3339(pause.since_ms));
-            tracing::info!(target, since, times = pause.times, "lane goes on after its pause");
+            tracing::info!(target, since, times = pause.times, "the lane goes on after its pause");
         }
     }
 }

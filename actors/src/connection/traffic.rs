@@ -12,6 +12,7 @@ use paquebot_store::{StoredRun, Tombstone};
 use super::{Connection, LaneFacts};
 use crate::clock;
 use crate::persistence::{DropThrough, Loaded, Prove, Proven, Rekey, Rekeyed};
+use crate::seldom::Seldom;
 
 /// How long a run that the server can never take waits for someone to change that.
 pub(super) const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
