@@ -26,8 +26,13 @@ pub fn schema(api: bool) -> Result<(), Failure> {
 
 /// The schema of each answer in JSON, by method and path.
 fn api_schemas() -> Map<String, Value> {
-    let answers =
-        [("GET /v1/status", of::<answers::Status>()), ("GET /readyz", of::<answers::Ready>())];
+    let answers = [
+        ("GET /v1/status", of::<answers::Status>()),
+        ("GET /readyz", of::<answers::Ready>()),
+        ("GET /v1/packets/{id}", of::<answers::Trace>()),
+        ("GET /v1/dead-letters", of::<answers::DeadLetters>()),
+        ("GET /v1/handlers", of::<answers::Handlers>()),
+    ];
     answers.map(|(path, schema)| (path.to_owned(), schema)).into_iter().collect()
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::status::{ClientStatus, ServerStatus};
+use super::status::{ClientStatus, HandlerStatus, ServerStatus};
 
 /// The answer of `/v1/status`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -23,4 +23,152 @@ pub struct Ready {
     pub ready: bool,
     /// Why it is not, each in a word.
     pub reasons: Vec<&'static str>,
+}
+
+/// The answer of `/v1/packets/{id}`, with 404 when the packet was never seen.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Trace {
+    /// The packet.
+    pub id: String,
+    /// Where it is, as both sides say together.
+    pub state: &'static str,
+    /// What the client of this process knows.
+    pub client: Option<ClientTrace>,
+    /// What the server of this process knows.
+    pub server: Option<ServerTrace>,
+}
+
+/// What a client knows of a packet.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ClientTrace {
+    /// `stored`, `in-flight`, `paused`, `skipped`, `done` or `unknown`.
+    pub state: &'static str,
+    /// What that means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub means: Option<&'static str>,
+    /// Whom it is addressed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// When it was made, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// The bytes of its data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// How many packets of its lane go before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_before: Option<u64>,
+    /// Why it will not be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Why its lane waits, by the server's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseFacts>,
+    /// The way to the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<LinkFacts>,
+}
+
+/// A lane waits by the server's word.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PauseFacts {
+    /// Why.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// How often that was told.
+    pub times: u64,
+    /// When it is tried again, RFC 3339.
+    pub next_try: String,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LinkFacts {
+    /// `connecting`, `connected` or `waiting`.
+    pub state: &'static str,
+    /// The server's address.
+    pub server: String,
+    /// Why the last connection or attempt ended.
+    pub last_error: Option<String>,
+}
+
+/// What a server knows of a packet.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ServerTrace {
+    /// `waiting`, `handled`, `dead-letter`, `dead-letter-gone`, `skipped`, `elsewhere`, `done` or
+    /// `unknown`.
+    pub state: &'static str,
+    /// What that means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub means: Option<&'static str>,
+    /// Who has sent from its spool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// The name under which its spool came last, when that is another than the id says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool_now: Option<String>,
+    /// Whom it is addressed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The handler that had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// When it came to its end, RFC 3339, to the second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Why it is a dead letter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How often it was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// When it was first tried, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_attempt: Option<String>,
+    /// When it was last tried, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_attempt: Option<String>,
+    /// How far its lane was handled, while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handled_through: Option<u64>,
+}
+
+/// The answer of `/v1/dead-letters`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeadLetters {
+    /// A page of them, in the order in which they came.
+    pub dead_letters: Vec<DeadLetterFacts>,
+    /// What to ask for next as `after`; null when this was the last page.
+    pub next: Option<u64>,
+}
+
+/// A dead letter in a list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DeadLetterFacts {
+    /// The packet.
+    pub id: String,
+    /// The client that sent it.
+    pub client: String,
+    /// Whom it was addressed to.
+    pub target: String,
+    /// The handler that could not take it.
+    pub handler: String,
+    /// Why not.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it was first tried, RFC 3339.
+    pub first_attempt: String,
+    /// When it was last tried, RFC 3339.
+    pub last_attempt: String,
+    /// The bytes of the packet's record.
+    pub size: u64,
+}
+
+/// The answer of `/v1/handlers`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Handlers {
+    /// Each, in the order of the config.
+    pub handlers: Vec<HandlerStatus>,
 }

@@ -24,6 +24,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
 use super::ServerView;
+use super::answers::{DeadLetterFacts, DeadLetters};
 use crate::config::parse_duration;
 
 /// A page, if nothing else is asked for, and at most.
@@ -90,7 +91,7 @@ async fn list(
         }
         filter.after = next;
     }
-    Ok(Json(json!({ "dead_letters": letters, "next": next })).into_response())
+    Ok(Json(DeadLetters { dead_letters: letters, next }).into_response())
 }
 
 async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Result<Response, Problem> {
@@ -236,19 +237,19 @@ fn text_of(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn in_list(listed: &ListedLetter) -> Value {
+fn in_list(listed: &ListedLetter) -> DeadLetterFacts {
     let DeadLetter { id, client, target, handler, reason, attempts, .. } = &listed.letter;
-    json!({
-        "id": id.to_string(),
-        "client": client.as_str(),
-        "target": target.as_str(),
-        "handler": handler,
-        "reason": reason,
-        "attempts": attempts,
-        "first_attempt": clock::rfc3339(listed.letter.first_attempt_ms),
-        "last_attempt": clock::rfc3339(listed.letter.last_attempt_ms),
-        "size": listed.size,
-    })
+    DeadLetterFacts {
+        id: id.to_string(),
+        client: client.to_string(),
+        target: target.to_string(),
+        handler: handler.clone(),
+        reason: reason.clone(),
+        attempts: *attempts,
+        first_attempt: clock::rfc3339(listed.letter.first_attempt_ms),
+        last_attempt: clock::rfc3339(listed.letter.last_attempt_ms),
+        size: listed.size,
+    }
 }
 
 /// The letter with its packet, as far as that can be read.
@@ -259,7 +260,7 @@ fn in_full(listed: &ListedLetter) -> Value {
         let line = Line::new(*id, Some(client), target, packet);
         serde_json::to_value(line).unwrap_or_default()
     });
-    let mut full = in_list(listed);
+    let mut full = serde_json::to_value(in_list(listed)).unwrap_or_default();
     let more = match line {
         Ok(Value::Object(line)) => line,
         Ok(_) => Map::new(),

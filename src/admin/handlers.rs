@@ -15,9 +15,9 @@ use paquebot_actors::clock;
 use paquebot_actors::source::Problem;
 use paquebot_store::{Ledger, PausedHandler};
 use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::Mutex;
 
+use super::answers::Handlers;
 use super::dead_letters::ask;
 use super::{HandlerView, ServerView};
 
@@ -52,8 +52,8 @@ pub(super) fn routes(server: Option<&ServerView>) -> axum::Router {
 }
 
 async fn list(State(desk): State<Arc<Desk>>) -> Response {
-    let handlers: Vec<_> = desk.handlers.iter().map(HandlerView::status).collect();
-    Json(json!({ "handlers": handlers })).into_response()
+    let handlers = desk.handlers.iter().map(HandlerView::status).collect();
+    Json(Handlers { handlers }).into_response()
 }
 
 async fn pause(

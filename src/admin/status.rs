@@ -132,7 +132,8 @@ pub struct ServerStatus {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct HandlerStatus {
+/// How a handler is.
+pub struct HandlerStatus {
     name: String,
     kind: &'static str,
     targets: Vec<String>,

@@ -12,13 +12,17 @@ use paquebot_actors::connection::LaneStanding;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Packet, PacketId, SpoolId};
 use paquebot_store::{LaneState, Passage, ReadError, Reply, Stretch, Traced};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::answers::{ClientTrace, LinkFacts, PauseFacts, ServerTrace, Trace};
 use super::{ClientView, ServerView};
 
 /// A store that lives answers far sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A packet that was never seen.
+const UNKNOWN: &str = "unknown";
 
 /// Who is asked.
 #[derive(Debug, Clone)]
@@ -52,24 +56,23 @@ async fn trace(State(parts): State<Parts>, Path(id): Path<String>) -> Response {
         (Err(why), _) | (_, Err(why)) => return failed(StatusCode::SERVICE_UNAVAILABLE, &why),
     };
     let state = summary(client.as_ref(), server.as_ref());
-    let status = if state == "unknown" { StatusCode::NOT_FOUND } else { StatusCode::OK };
-    let found = json!({ "id": id.to_string(), "state": state, "client": client, "server": server });
+    let status = if state == UNKNOWN { StatusCode::NOT_FOUND } else { StatusCode::OK };
+    let found = Trace { id: id.to_string(), state, client, server };
     (status, Json(found)).into_response()
 }
 
 /// What both sides say together: an outcome counts before what is still on its way, and what the
 /// server has on record before what the client knows of it.
-fn summary<'v>(client: Option<&'v Value>, server: Option<&'v Value>) -> &'v str {
-    let state = |of: Option<&'v Value>| of.and_then(|of| of.get("state")).and_then(Value::as_str);
-    match (state(client), state(server)) {
-        (_, Some(outcome)) if !["unknown", "waiting"].contains(&outcome) => outcome,
-        (Some(of_client), _) if of_client != "unknown" => of_client,
+fn summary(client: Option<&ClientTrace>, server: Option<&ServerTrace>) -> &'static str {
+    match (client.map(|client| client.state), server.map(|server| server.state)) {
+        (_, Some(outcome)) if ![UNKNOWN, "waiting"].contains(&outcome) => outcome,
+        (Some(of_client), _) if of_client != UNKNOWN => of_client,
         (_, Some(of_server)) => of_server,
-        (of_client, None) => of_client.unwrap_or("unknown"),
+        (of_client, None) => of_client.unwrap_or(UNKNOWN),
     }
 }
 
-async fn of_client(client: &ClientView, id: PacketId) -> Result<Value, String> {
+async fn of_client(client: &ClientView, id: PacketId) -> Result<ClientTrace, String> {
     let status = client.spool.status();
     let identity = status.identity.unwrap_or(client.identity);
     let is_ours = |spool: SpoolId| spool == identity.spool || Some(spool) == identity.replaces;
@@ -77,40 +80,48 @@ async fn of_client(client: &ClientView, id: PacketId) -> Result<Value, String> {
     let newest = lanes.last().map(|state| state.lane);
     let lane = lanes.into_iter().find(|state| state.lane == id.lane);
     match lane {
-        Some(lane) if id.number >= lane.next => Ok(unknown("no such packet was stored here yet")),
+        Some(lane) if id.number >= lane.next => {
+            Ok(at_client(UNKNOWN, "no such packet was stored here yet"))
+        }
         Some(lane) if id.number > lane.acked_through => of_pending(client, id, lane).await,
-        Some(lane) if is_ours(id.spool) => Ok(json!({
-            "state": "done",
-            "target": lane.target.to_string(),
-            "means": "it has come to its end: the server knows how",
-        })),
-        None if is_ours(id.spool) && newest.is_some_and(|newest| id.lane < newest) => Ok(json!({
-            "state": "done",
-            "means": "all packets of its lane have come to their end, and the lane has ended: the \
-                      server knows how",
-        })),
-        _ if is_ours(id.spool) => Ok(unknown("no such packet was stored here")),
-        _ => Ok(unknown("it was not stored in this spool")),
+        Some(lane) if is_ours(id.spool) => Ok(ClientTrace {
+            target: Some(lane.target.to_string()),
+            ..at_client("done", "it has come to its end: the server knows how")
+        }),
+        None if is_ours(id.spool) && newest.is_some_and(|newest| id.lane < newest) => {
+            let means = "all packets of its lane have come to their end, and the lane has ended: the \
+                         server knows how";
+            Ok(at_client("done", means))
+        }
+        _ if is_ours(id.spool) => Ok(at_client(UNKNOWN, "no such packet was stored here")),
+        _ => Ok(at_client(UNKNOWN, "it was not stored in this spool")),
     }
 }
 
-async fn of_pending(client: &ClientView, id: PacketId, lane: LaneState) -> Result<Value, String> {
+fn at_client(state: &'static str, means: &'static str) -> ClientTrace {
+    ClientTrace { state, means: Some(means), ..ClientTrace::default() }
+}
+
+async fn of_pending(
+    client: &ClientView,
+    id: PacketId,
+    lane: LaneState,
+) -> Result<ClientTrace, String> {
     let stretches: Result<Vec<Stretch>, ReadError> =
         answer(|reply| client.spool.read(id.lane, id.number, 1, reply)).await?;
     let stretches = stretches.map_err(|error| error.to_string())?;
-    let target = lane.target.to_string();
-    let packets_before = id.number.since(lane.acked_through).saturating_sub(1);
+    let target = Some(lane.target.to_string());
     let run = match stretches.into_iter().next() {
         Some(Stretch::Run { run, .. }) if (run.first()..=run.last()).contains(&id.number) => run,
         Some(Stretch::Tombstone(gone)) if (gone.first..=gone.last).contains(&id.number) => {
-            let reason = skipped_in_words(gone.reason);
-            return Ok(json!({ "state": "skipped", "target": target, "reason": reason }));
+            let reason = Some(skipped_in_words(gone.reason));
+            return Ok(ClientTrace { state: "skipped", target, reason, ..ClientTrace::default() });
         }
         // It has come to its end in this very moment.
-        _ => return Ok(json!({ "state": "done", "target": target })),
+        _ => return Ok(ClientTrace { state: "done", target, ..ClientTrace::default() }),
     };
     if run.packet_id(id.lane, id.number) != id {
-        return Ok(unknown("it was not stored in this spool"));
+        return Ok(at_client(UNKNOWN, "it was not stored in this spool"));
     }
     let record = run.records().find(|(number, _)| *number == id.number);
     let packet = record.and_then(|(_, record)| Packet::decode(record).ok());
@@ -122,74 +133,82 @@ async fn of_pending(client: &ClientView, id: PacketId, lane: LaneState) -> Resul
         (None, true) => "in-flight",
         (None, false) => "stored",
     };
-    let pause = pause.map(|pause| {
-        json!({
-            "reason": pause.reason,
-            "since": clock::rfc3339(pause.since_ms),
-            "times": pause.times,
-            "next_try": clock::rfc3339(pause.until_ms),
-        })
-    });
     let link = client.board.read();
-    Ok(json!({
-        "state": state,
-        "target": target,
-        "created": packet.as_ref().map(|packet| clock::rfc3339(packet.created_ms)),
-        "size": packet.as_ref().map(|packet| packet.data.len()),
-        "packets_before": packets_before,
-        "pause": pause,
-        "connection": { "state": link.state, "server": link.server, "last_error": link.last_error },
-    }))
+    Ok(ClientTrace {
+        state,
+        target,
+        created: packet.as_ref().map(|packet| clock::rfc3339(packet.created_ms)),
+        size: packet.as_ref().map(|packet| packet.data.len() as u64),
+        packets_before: Some(id.number.since(lane.acked_through).saturating_sub(1)),
+        pause: pause.map(|pause| PauseFacts {
+            since: clock::rfc3339(pause.since_ms),
+            times: pause.times,
+            next_try: clock::rfc3339(pause.until_ms),
+            reason: pause.reason,
+        }),
+        connection: Some(LinkFacts {
+            state: link.state,
+            server: link.server,
+            last_error: link.last_error,
+        }),
+        ..ClientTrace::default()
+    })
 }
 
-async fn of_server(server: &ServerView, id: PacketId) -> Result<Value, String> {
+async fn of_server(server: &ServerView, id: PacketId) -> Result<ServerTrace, String> {
     let traced = answer(|reply| server.store.trace(id, reply)).await?;
     let Traced { client, spool, retired, cursor, passed, letter, tried } =
         traced.map_err(|error| error.to_string())?;
-    let Some(client) = client else { return Ok(unknown("nothing came from its spool")) };
-    let mut found = json!({ "state": "waiting", "client": client.to_string() });
-    let mut tell = |key: &str, value: Value| {
-        if let Some(found) = found.as_object_mut() {
-            found.insert(key.to_owned(), value);
-        }
+    let Some(client) = client else {
+        let means = Some("nothing came from its spool");
+        return Ok(ServerTrace { state: UNKNOWN, means, ..ServerTrace::default() });
     };
-    if let Some(spool) = spool {
-        tell("spool_now", spool.to_string().into());
-    }
+    let found = ServerTrace {
+        client: Some(client.to_string()),
+        spool_now: spool.map(|spool| spool.to_string()),
+        ..ServerTrace::default()
+    };
     if let Some(letter) = letter {
-        tell("state", "dead-letter".into());
-        tell("target", letter.target.to_string().into());
-        tell("handler", letter.handler.into());
-        tell("reason", letter.reason.into());
-        tell("attempts", letter.attempts.into());
-        tell("first_attempt", clock::rfc3339(letter.first_attempt_ms).into());
-        tell("last_attempt", clock::rfc3339(letter.last_attempt_ms).into());
-    } else if let Some(passed) = passed {
-        let (state, means) = in_words(passed.how);
-        tell("state", state.into());
-        tell("at", clock::rfc3339(passed.at.saturating_mul(1_000)).into());
-        if !passed.handler.is_empty() {
-            tell("handler", passed.handler.into());
-        }
-        tell("means", means.into());
-    } else if retired || id.number <= cursor {
-        tell("state", "done".into());
-        tell("means", "it has come to its end, longer ago than the history goes back".into());
-    } else {
-        tell("handled_through", cursor.0.into());
-        let means = if id.number == cursor.next() {
-            "it is the next of its lane, and has no outcome yet"
-        } else {
-            "its lane has not come to it yet"
-        };
-        tell("means", means.into());
-        if let Some(tried) = tried {
-            tell("attempts", tried.attempts.into());
-            tell("first_attempt", clock::rfc3339(tried.first_attempt_ms).into());
-            tell("last_attempt", clock::rfc3339(tried.last_attempt_ms).into());
-        }
+        return Ok(ServerTrace {
+            state: "dead-letter",
+            target: Some(letter.target.to_string()),
+            handler: Some(letter.handler),
+            reason: Some(letter.reason),
+            attempts: Some(letter.attempts),
+            first_attempt: Some(clock::rfc3339(letter.first_attempt_ms)),
+            last_attempt: Some(clock::rfc3339(letter.last_attempt_ms)),
+            ..found
+        });
     }
-    Ok(found)
+    if let Some(passed) = passed {
+        let (state, means) = in_words(passed.how);
+        return Ok(ServerTrace {
+            state,
+            means: Some(means),
+            at: Some(clock::rfc3339(passed.at.saturating_mul(1_000))),
+            handler: Some(passed.handler).filter(|handler| !handler.is_empty()),
+            ..found
+        });
+    }
+    if retired || id.number <= cursor {
+        let means = Some("it has come to its end, longer ago than the history goes back");
+        return Ok(ServerTrace { state: "done", means, ..found });
+    }
+    let means = if id.number == cursor.next() {
+        "it is the next of its lane, and has no outcome yet"
+    } else {
+        "its lane has not come to it yet"
+    };
+    let tried = tried.as_ref();
+    Ok(ServerTrace {
+        state: "waiting",
+        means: Some(means),
+        attempts: tried.map(|tried| tried.attempts),
+        first_attempt: tried.map(|tried| clock::rfc3339(tried.first_attempt_ms)),
+        last_attempt: tried.map(|tried| clock::rfc3339(tried.last_attempt_ms)),
+        handled_through: Some(cursor.0),
+        ..found
+    })
 }
 
 fn in_words(how: Passage) -> (&'static str, &'static str) {
@@ -218,10 +237,6 @@ fn skipped_in_words(reason: SkipReason) -> &'static str {
         SkipReason::Refused => "the server can never take it",
         SkipReason::Unknown => "unknown",
     }
-}
-
-fn unknown(means: &str) -> Value {
-    json!({ "state": "unknown", "means": means })
 }
 
 /// Asks a store, which may be gone.
