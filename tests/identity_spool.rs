@@ -58,13 +58,14 @@ fn a_restored_spool_that_stored_other_packets_is_renamed_and_loses_nothing() {
     broker.kill_client();
     broker.restore("client", "backup");
 
-    // The ledger has seen number 2; the restored spool is about to use it for another packet.
+    // The ledger has seen number 2; the restored spool is about to use it for another packet. Before it
+    // has met its server it cannot know, and would use the id, too.
     broker.start_client();
+    broker.client_says(NEW_NAME);
     post(&broker, "after the restore");
     broker.drain();
     let once = [("before the backup", 1), ("after the backup", 1), ("after the restore", 1)];
     assert_eq!(handled(&broker), times(once));
-    broker.client_says(NEW_NAME);
     broker.server_says(IN_PLACE);
     let lines = broker.lines("out.ndjson");
     let id = |at: usize| lines[at]["id"].as_str().unwrap();
