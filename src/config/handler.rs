@@ -4,9 +4,9 @@
 //! packets or the same file. Never decides who gets a packet: that is the law's route.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use paquebot_actors::handler::PathTemplate;
 use paquebot_protocol::TargetPattern;
 
 use super::claim::Claim;
@@ -81,8 +81,8 @@ pub struct Handler {
 pub enum HandlerKind {
     /// Writes each packet to a file, once.
     File {
-        /// The file, absolute.
-        path: PathBuf,
+        /// The file, absolute; in a template there are places to fill in.
+        path: PathTemplate,
         /// How a packet is written.
         format: FileFormat,
         /// When the next file begins; never, if not set.
@@ -201,9 +201,9 @@ impl Handler {
 }
 
 fn read_file(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {
-    let path = section.required("path", &kind::plain_path(section.loading().folder()));
+    let path = section.required("path", &kind::path_template(section.loading().folder()));
     if let Ok(path) = &path {
-        section.claim("path", Claim::File(path.clone()));
+        section.claim("path", Claim::File(path.as_str().into()));
     }
     let format = section.optional("format", &kind::choice(&FORMATS, &[]), FileFormat::Ndjson);
     let is_set = section.has("rotate");

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::Uri;
+use paquebot_actors::handler::PathTemplate;
 use paquebot_protocol::{ClientId, TargetId, TargetPattern};
 use serde_json::{Value, json};
 
@@ -236,15 +237,16 @@ pub(super) fn argument() -> Kind<'static, String> {
     })
 }
 
-/// A path in which nothing is filled in; later versions will fill in `{target}` and the like.
-pub(super) fn plain_path(folder: &Path) -> Kind<'_, PathBuf> {
+/// A path in which a target or a client may have to be filled in.
+pub(super) fn path_template(folder: &Path) -> Kind<'_, PathTemplate> {
     let path = path(folder);
-    Kind::new(path.expected.clone(), move |entry, _| {
-        if entry.text().is_some_and(|text| text.contains('{')) {
-            let expected = "a path without templates".to_owned();
-            return Err(Fault::ValueNotAvailable { expected, found: entry.found() });
-        }
-        path.read(entry)
+    let expected = "a path, in which {target} and {client} may stand";
+    Kind::new(expected, move |entry, expected| {
+        let read = path.read(entry)?;
+        PathTemplate::new(&read).map_err(|why| {
+            let expected = format!("{expected}, and {why}");
+            Fault::Value { expected, found: entry.found() }
+        })
     })
 }
 

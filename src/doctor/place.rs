@@ -51,7 +51,7 @@ impl Place {
         let mut outputs: Vec<(&Path, Vec<&str>)> = Vec::new();
         for handler in &server.handlers {
             let HandlerKind::File { path, .. } = &handler.kind else { continue };
-            let Some(dir) = path.parent() else { continue };
+            let dir = path.folder();
             match outputs.iter_mut().find(|(known, _)| *known == dir) {
                 Some((_, names)) => names.push(&handler.name),
                 None => outputs.push((dir, vec![&handler.name])),

@@ -69,7 +69,7 @@ impl House<'_> {
                     .map_err(Failure::of(Code::Io, &doing))?;
                 let address = FileHandler::start_in_arbiter(self.first, |_| actor);
                 self.files.push(address.clone());
-                tracing::info!(handler = name, ?targets, file = %path.display(), "handler: file");
+                tracing::info!(handler = name, ?targets, file = path.as_str(), "handler: file");
                 Ok(address.recipient())
             }
             HandlerKind::Http(destination) => {

@@ -7,6 +7,8 @@ use paquebot::config::{
     SourceKind, UnknownTarget, WhenDeadLettersFull, WhenFull,
 };
 
+use paquebot_actors::handler::PathTemplate;
+
 use super::{CLIENT, Rig, SERVER};
 
 const MIB: u64 = 1024 * 1024;
@@ -181,7 +183,7 @@ fn every_key_is_taken_as_it_is_written() {
         handler.targets.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["orders.>", "*.order"]
     );
-    let path = rig.path("out/orders");
+    let path = PathTemplate::new(&rig.path("out/orders")).unwrap();
     let rotate = Rotate {
         size: Some(64 * MIB),
         every: Some(Duration::from_hours(24)),

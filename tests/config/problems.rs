@@ -71,8 +71,8 @@ fn a_key_or_value_of_a_later_version_is_an_error_that_says_so() {
 fn a_word_that_is_none_is_told_with_those_that_are() {
     let text = format!("{CLIENT}[[client.policy]]\ntargets = ['a']\npriority = 'urgent'");
     assert_one(&text, "client.policy[0].priority", "or \"low\", found \"urgent\"");
-    let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{target}'");
-    assert_one(&text, "server.handler[1].path", "a path without templates");
+    let text = format!("{SERVER}{FILE}").replace("path = 'f'", "path = '{lane}'");
+    assert_one(&text, "server.handler[1].path", "no other braces than {target} and {client}");
 }
 
 #[test]

@@ -21,8 +21,8 @@ pub use asking::{AskingHandler, AskingOptions, AwaitEnd, CommandLine, FinishAski
 pub use board::{HandlerBoard, HandlerState};
 pub use discard::Discard;
 pub use file::{
-    FileError, FileFormat, FileHandler, FileOptions, FinishFile, OutputDisk, OutputFile, RealDisk,
-    Rotation,
+    FileError, FileFormat, FileHandler, FileOptions, FinishFile, OutputDisk, OutputFile,
+    PathTemplate, RealDisk, Rotation,
 };
 pub use log::Log;
 pub use ndjson::Line;

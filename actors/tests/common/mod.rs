@@ -22,7 +22,7 @@ use actix::{Actor, Addr, Context, Handler, Recipient};
 use paquebot_actors::attempt::{Attempt, Ended, Origin, Outcome};
 use paquebot_actors::handler::{
     FileError, FileFormat, FileHandler, FileOptions, FinishFile, Handle, HandlerBoard,
-    HandlerMeters, Rotation,
+    HandlerMeters, PathTemplate, Rotation,
 };
 use paquebot_actors::ledger::{Ledger, Record};
 use paquebot_protocol::lease::SessionId;
@@ -125,7 +125,7 @@ impl House {
     ) -> Result<Alive, FileError> {
         let options = FileOptions {
             name: "orders".to_owned(),
-            path: OUT.into(),
+            path: PathTemplate::new(OUT.as_ref()).unwrap(),
             format: FileFormat::Ndjson,
             rotation: self.rotation,
             retry_initial: Duration::from_millis(1),

@@ -178,7 +178,7 @@ fn tell_dead_letters(report: &mut Report, kept: DeadLetters) {
 fn tell_handler(report: &mut Report, handler: &Handler) {
     let targets: Vec<_> = handler.targets.iter().map(ToString::to_string).collect();
     let kind = match &handler.kind {
-        HandlerKind::File { path, .. } => format!("file {}", path.display()),
+        HandlerKind::File { path, .. } => format!("file {}", path.as_str()),
         HandlerKind::Http(destination) => format!("http {}", destination.url),
         HandlerKind::Exec(Program { program, arguments, .. }) => {
             let words = std::iter::once(program.display().to_string());

@@ -58,6 +58,9 @@
 //! may not have kept, a rotation that ended half way, a marker that could not be written. In the
 //! last case the sessions are told when the marker is written after all.
 //!
+//! A path may have places to fill in (`template.rs`): then there is a writer for each file
+//! (`writers.rs`), and all of this holds for each.
+//!
 //! Rotation is in `rotation.rs`, what becomes of rotated files in `rotated.rs`.
 
 mod disk;
@@ -68,26 +71,24 @@ mod place;
 mod rotated;
 mod rotation;
 mod scribe;
+mod template;
+mod writers;
 
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, Recipient};
 use paquebot_protocol::LedgerId;
-use paquebot_protocol::backoff::Backoff;
 use paquebot_store::Ledger as Store;
 
 pub use disk::{OutputDisk, OutputFile, RealDisk};
 pub use place::{FileError, FileFormat, Rotation};
+pub use template::PathTemplate;
 
 use super::{Handle, HandlerMeters};
-use crate::attempt::Attempt;
 use crate::ledger::Record;
-use place::Place;
-use rotated::Background;
-use scribe::Scribe;
+use writers::{Workshop, Writer};
 
 /// How the handler is configured.
 #[derive(Debug, Clone)]
@@ -95,7 +96,7 @@ pub struct FileOptions {
     /// Its name.
     pub name: String,
     /// Where it writes.
-    pub path: PathBuf,
+    pub path: PathTemplate,
     /// What it writes.
     pub format: FileFormat,
     /// When the next file begins; never, if not set.
@@ -110,13 +111,12 @@ pub struct FileOptions {
 #[derive(Debug)]
 pub struct FileHandler {
     name: Arc<str>,
-    queue: Option<mpsc::Sender<Attempt>>,
-    thread: Option<JoinHandle<()>>,
+    writer: Option<Writer>,
 }
 
 impl FileHandler {
-    /// Opens the file on `disk`, brings it in line with what the ledger knows, and starts its
-    /// thread.
+    /// Opens the file on `disk`, or those that a template has made, brings them in line with what the
+    /// ledger knows, and starts to write.
     ///
     /// # Errors
     /// When the file cannot be used; the sentence says why.
@@ -128,24 +128,13 @@ impl FileHandler {
         ledger: Recipient<Record>,
         meters: HandlerMeters,
     ) -> Result<Self, FileError> {
-        let place = Arc::new(Place {
-            disk,
-            path: options.path,
-            format: options.format,
-            rotation: options.rotation,
-            store: store.clone(),
-            ledger: id,
-        });
-        let output = opening::open(&place)?;
-        let (queue, waiting) = mpsc::channel();
-        let name: Arc<str> = options.name.into();
-        let background = Background::start(&place, &name).map_err(FileError::Thread)?;
-        let backoff = Backoff::new(options.retry_initial.into(), options.retry_max.into());
-        let scribe =
-            Scribe::new(Arc::clone(&name), place, output, waiting, ledger, meters, backoff);
-        let builder = std::thread::Builder::new().name(format!("handler-{name}"));
-        let thread = builder.spawn(move || scribe.run(background)).map_err(FileError::Thread)?;
-        Ok(Self { name, queue: Some(queue), thread: Some(thread) })
+        let name: Arc<str> = options.name.as_str().into();
+        let workshop = Workshop { options, disk, store: store.clone(), id, ledger, meters };
+        let writer = match workshop.options.path.plain() {
+            Some(path) => workshop.writer(path)?,
+            None => workshop.writers()?,
+        };
+        Ok(Self { name, writer: Some(writer) })
     }
 }
 
@@ -157,10 +146,10 @@ impl Handler<Handle> for FileHandler {
     type Result = ();
 
     fn handle(&mut self, handle: Handle, _: &mut Self::Context) {
-        let Some(queue) = &self.queue else {
+        let Some(writer) = &self.writer else {
             return handle.0.fail(STOPPED_PAUSE_MS, format!("handler {} is stopping", self.name));
         };
-        if let Err(mpsc::SendError(attempt)) = queue.send(handle.0) {
+        if let Some(attempt) = writer.give(handle.0) {
             attempt.fail(STOPPED_PAUSE_MS, format!("handler {} has stopped", self.name));
         }
     }
@@ -179,7 +168,6 @@ impl Handler<FinishFile> for FileHandler {
     type Result = MessageResult<FinishFile>;
 
     fn handle(&mut self, _: FinishFile, _: &mut Self::Context) -> Self::Result {
-        self.queue = None;
-        MessageResult(self.thread.take())
+        MessageResult(self.writer.take().map(Writer::finish))
     }
 }
