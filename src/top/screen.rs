@@ -4,6 +4,7 @@
 
 use std::io::{self, Stdout, stdout};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -12,6 +13,9 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+
+/// Whether the terminal is ours now.
+static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// A terminal that is ours.
 #[derive(Debug)]
@@ -34,6 +38,7 @@ impl Screen {
             }));
         });
         enable_raw_mode()?;
+        TAKEN.store(true, Ordering::Release);
         let taken = execute!(stdout(), EnterAlternateScreen)
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
         match taken {
@@ -58,6 +63,10 @@ impl Drop for Screen {
 }
 
 fn give_back() {
+    // Once: the second time the cursor would go back to where it was, over the message of a panic.
+    if !TAKEN.swap(false, Ordering::AcqRel) {
+        return;
+    }
     // Whoever has closed the terminal wants nothing back.
     drop(execute!(stdout(), LeaveAlternateScreen, Show));
     drop(disable_raw_mode());

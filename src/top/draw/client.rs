@@ -42,7 +42,7 @@ pub(super) fn client(scene: Scene<'_>, frame: &mut Frame<'_>, area: Rect) {
 
     let link = &client.connection;
     let state = format!("● {}", link.state);
-    let place = format!(" {} for {}", link.server, scene.since(&link.since));
+    let place = format!("  {}  for {}", link.server, scene.since(&link.since));
     put("connection", &mut |frame, at| {
         let state = Span::styled(state.as_str(), view.of_state(&link.state));
         frame.render_widget(Line::from_iter([state, Span::raw(place.as_str())]), at);
@@ -141,8 +141,9 @@ fn fill(scene: Scene<'_>, frame: &mut Frame<'_>, at: Rect, used: u64, most: u64)
 }
 
 pub(super) fn lane_rows(scene: Scene<'_>) -> (u16, u16) {
-    let lanes = scene.figures.status.client.as_ref().map_or(0, |client| client.lanes.len());
-    (2 + 1, rows(lanes.max(1)))
+    let Some(client) = &scene.figures.status.client else { return (0, 0) };
+    let others = usize::from(client.lanes_total > client.lanes.len());
+    (2 + 1, rows((client.lanes.len() + others).max(1)))
 }
 
 pub(super) fn lanes(scene: Scene<'_>, frame: &mut Frame<'_>, area: Rect) {
