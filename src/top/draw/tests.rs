@@ -106,7 +106,7 @@ fn drawn(figures: &Figures, view: &View, width: u16, height: u16) -> Terminal<Te
 fn text(terminal: &Terminal<TestBackend>) -> String {
     let buffer = terminal.backend().buffer();
     let line = |row: &[ratatui::buffer::Cell]| {
-        let text: String = row.iter().map(|cell| cell.symbol()).collect();
+        let text: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
         text.trim_end().to_owned() + "\n"
     };
     buffer.content.chunks(usize::from(buffer.area.width)).map(line).collect()
