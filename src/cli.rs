@@ -11,6 +11,7 @@ use crate::config;
 use crate::dead_letters::DeadLetterCommand;
 use crate::handlers::HandlerCommand;
 use crate::spool::SpoolCommand;
+use crate::top::TopArgs;
 
 /// A store-and-forward broker: stored means stored, acknowledged means handled.
 #[derive(Debug, Parser)]
@@ -47,6 +48,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Watch a running process, live on this terminal
+    ///
+    /// Asks over the same way as `status`. Keys: q quits, p lets the view stand still, ? shows the rest.
+    Top(TopArgs),
     /// Tell where a packet is
     ///
     /// Asks the process whose config this is, client or server; each tells what its own store knows.

@@ -22,6 +22,7 @@ pub mod send;
 pub mod spool;
 pub mod status;
 pub mod telemetry;
+pub mod top;
 pub mod torture;
 pub mod trace;
 pub mod unix_socket;

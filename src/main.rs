@@ -7,7 +7,7 @@ use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
 use paquebot::{
     bench, dead_letters, doctor, handlers, init, ledger, manual, run, schema, send, spool, status,
-    torture, trace,
+    top, torture, trace,
 };
 
 fn main() -> ExitCode {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Check { config, deny_warnings } => run::check(&config, deny_warnings),
         Command::Send(args) => send::send(&args),
         Command::Status { config, json } => status::status(&config, json),
+        Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Doctor { config, json } => doctor::doctor(&config, json),
         Command::DeadLetters { command } => dead_letters::dead_letters(&command),
