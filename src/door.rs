@@ -131,7 +131,9 @@ impl Door {
         runtime.block_on(async {
             let asked = tokio::time::timeout(timeout, self.exchange(request)).await;
             asked.unwrap_or_else(|_| {
-                let message = format!("no answer from {self} within {timeout:?}");
+                let message = format!(
+                    "no answer from {self} within {timeout:?}: whether it was done is not known"
+                );
                 Err(Failure::new(Code::TryLater, message))
             })
         })

@@ -51,7 +51,7 @@ pub fn check(args: &ConfigArgs, deny_warnings: bool) -> Result<(), Failure> {
 /// When the config cannot be used, a store cannot be opened or an address not be bound.
 pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let Loaded { config, warnings } = load(args)?;
-    telemetry::log();
+    telemetry::log()?;
     for warning in warnings.iter() {
         tracing::warn!("{warning}");
     }

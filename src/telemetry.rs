@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{Code, Failure};
 
@@ -31,14 +32,31 @@ pub fn colour() -> bool {
 }
 
 /// Begins to log.
-pub fn log() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+///
+/// # Errors
+/// When the variable says something that is no filter: a level that is none would silence everything.
+pub fn log() -> Result<(), Failure> {
+    let said = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let said = if said.is_empty() { "info".to_owned() } else { said };
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
+    let words = said.split(',').map(str::trim);
+    let unknown = words.filter(|word| !word.contains(['=', ':', '['])).find(|word| !is_level(word));
+    let wrong = |found: &str| {
+        let expected =
+            "error, warn, info, debug, trace or off, or a filter such as info,paquebot=debug";
+        Failure::new(Code::Usage, format!("{LOG_VARIABLE}: expected {expected}; found {found:?}"))
+    };
+    if let Some(unknown) = unknown {
+        return Err(wrong(unknown));
+    }
+    let filter = EnvFilter::try_new(&said).map_err(|_| wrong(&said))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(colour())
         .with_target(false)
         .init();
+    Ok(())
 }
 
 /// Begins to count; the handle renders what was counted.

@@ -181,3 +181,17 @@ fn bench_measures_real_processes_and_the_ideal_pipe_beside_them() {
     assert!(figures["wire_bytes_per_packet"].as_f64() > Some(256.0));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "it cleans up");
 }
+
+#[test]
+fn a_level_that_is_none_does_not_silence_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, "[server]\nlisten = '127.0.0.1:0'\ndata_dir = 's'\n").unwrap();
+    let ran =
+        common::program().arg("run").arg("-c").arg(&path).env("PAQUEBOT_LOG", "inof").output();
+    let ran = ran.unwrap();
+    assert_eq!(ran.status.code(), Some(64));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.contains("PAQUEBOT_LOG: expected error, warn, info"), "{said}");
+    assert!(said.contains("found \"inof\""), "{said}");
+}

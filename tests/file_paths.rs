@@ -119,7 +119,8 @@ fn each_file_is_rotated_by_itself() {
     broker.start_client();
     let text = "x".repeat(1_000);
     for _ in 0..20 {
-        assert_eq!(broker.post("large", &text).status, 202);
+        let reply = broker.connect().post("large?wait=handled", text.as_bytes(), &[]);
+        assert_eq!(reply.status, 200);
     }
     assert_eq!(broker.post("small", "0").status, 202);
     broker.drain();

@@ -48,6 +48,17 @@ fn each_kind_of_bad_request_is_refused_with_what_was_expected_and_found() {
     assert_problem(&reply, 400, "bad-request", "stored or handled");
     let reply = broker.connect().post("orders?wait=handled&timeout=5", b"x", &[]);
     assert_problem(&reply, 400, "bad-request", "timeout");
+    let reply = broker.connect().post("orders?wiat=handled", b"x", &[]);
+    assert_problem(&reply, 400, "bad-request", "unknown field `wiat`");
+    let reply = broker.connect().post("orders.%ff", b"x", &[]);
+    assert_problem(&reply, 400, "bad-target", "Invalid UTF-8");
+    let lines = b"{\"target\":\"a\",\"data\":\"x\"}";
+    let kind = ("content-type", "application/x-ndjson");
+    let headers = [kind, ("idempotency-key", "k")];
+    let reply = broker.connect().request("POST", "/v1/packets", lines, &headers);
+    assert_problem(&reply, 400, "bad-request", "expected a key for each line");
+    let reply = broker.connect().request("POST", "/v1/packets?wait=handled", lines, &[kind]);
+    assert_problem(&reply, 400, "bad-request", "answered when it is stored");
     assert_eq!(broker.backlog(), 0, "nothing of it was stored");
     assert_eq!(broker.post("orders", &"x".repeat(1024)).status, 202, "the limit itself is fine");
 }

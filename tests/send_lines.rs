@@ -120,3 +120,20 @@ fn a_full_spool_ends_it_and_says_where_to_go_on() {
     assert_eq!(handled.len(), stored);
     assert!((0..stored).all(|at| handled[at].starts_with(&format!("{at:03}"))), "in order");
 }
+
+#[test]
+fn with_wait_handled_a_dead_letter_does_not_keep_the_others_back() {
+    let handler = ALL_TO_FILE.replace("\">\"", "\"known\"");
+    let mut broker = Broker::new(&handler);
+    broker.start_client();
+    broker.start_server();
+    let wait = ["--wait", "handled"];
+    let done = send_all(&broker, &["nobody", wait[0], wait[1]], b"one\ntwo\n");
+    assert_eq!(done.status.code(), Some(65));
+    let said = text(&done.stderr);
+    for expected in ["line 1: ", "line 2: ", "0 lines were handled, 2 were not taken"] {
+        assert!(said.contains(expected), "{expected:?} in {said}");
+    }
+    let done = send_all(&broker, &["known", wait[0], wait[1]], b"one\ntwo\n");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+}

@@ -24,7 +24,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Runs the client, sends the load, prints the figures.
 pub(super) fn client(config: PathBuf, load: LoadArgs) -> Result<(), Failure> {
     let config = run::load(&ConfigArgs { config: Some(config) })?.config;
-    telemetry::log();
+    telemetry::log()?;
     actix_rt::System::new().block_on(async {
         let process = Process::start(config).await?;
         let Some(client) = process.client() else {

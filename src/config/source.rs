@@ -11,8 +11,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use paquebot_actors::source::{
-    DIRECTORY_FIELDS, DirectoryOptions, EXEC_FIELDS, ExecOptions, HOST_FIELDS, HTTP_FIELDS,
-    HostOptions, LineOptions, LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
+    DIRECTORY_FIELDS, DirectoryOptions, ExecOptions, HOST_FIELDS, HTTP_FIELDS, HostOptions,
+    LineOptions, LongLine, STDIN_FIELDS, StartAt, TAIL_FIELDS, TIMER_FIELDS, Ticks,
 };
 
 use super::address::{Listen, Reach};
@@ -126,7 +126,7 @@ impl SourceKind {
             Self::Http { .. } => &HTTP_FIELDS,
             Self::Tail { .. } => &TAIL_FIELDS,
             Self::Directory { .. } => &DIRECTORY_FIELDS,
-            Self::Exec { .. } => &EXEC_FIELDS,
+            Self::Exec { options, .. } => exec::fields_of(&options.output),
             Self::Timer { .. } => &TIMER_FIELDS,
             Self::Host { .. } => &HOST_FIELDS,
             Self::Stdin { .. } => &STDIN_FIELDS,

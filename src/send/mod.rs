@@ -39,8 +39,24 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
         (false, _) => send_one(args, &target, &door, input.whole()?),
         (true, Wait::Stored) => lines::send(args, &target, &door, input),
         (true, Wait::Handled) => {
+            let (mut at, mut dead) = (0, 0);
             while let Some(line) = input.line()? {
-                send_one(args, &target, &door, line)?;
+                at += 1;
+                match send_one(args, &target, &door, line) {
+                    // It takes only itself out.
+                    Err(Failure { code: Code::Data, message }) => {
+                        dead += 1;
+                        eprintln!("line {at}: {message}");
+                    }
+                    Err(Failure { code, message }) => {
+                        return Err(Failure::new(code, format!("line {at}: {message}")));
+                    }
+                    Ok(()) => {}
+                }
+            }
+            if dead > 0 {
+                let message = format!("{} lines were handled, {dead} were not taken", at - dead);
+                return Err(Failure::new(Code::Data, message));
             }
             Ok(())
         }

@@ -21,7 +21,7 @@ mod worker;
 
 pub use condition::Condition;
 pub use directory::{DIRECTORY_FIELDS, DirectoryOptions, Then};
-pub use exec::{EXEC_FIELDS, ExecOptions, Output, Runs};
+pub use exec::{EXEC_FIELDS, EXEC_LINE_FIELDS, ExecOptions, Output, Runs};
 pub use host::{HOST_FIELDS, HostOptions, Level, Metric, Side};
 pub use http::{
     HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, Problem, StopSource, routes,

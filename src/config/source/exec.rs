@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use paquebot_actors::source::{EXEC_FIELDS, ExecOptions, Output, Runs};
+use paquebot_actors::source::{EXEC_FIELDS, EXEC_LINE_FIELDS, ExecOptions, Output, Runs};
 
 use super::{SourceKind, read_lines};
 use crate::config::kind;
@@ -54,13 +54,22 @@ pub(super) fn read(
         }
         _ => read_lines(section, packet_bytes_max).map(Output::Line),
     };
-    let recipe = Recipe::read(section, name, &EXEC_FIELDS);
+    let fields = output.as_ref().map_or(&EXEC_FIELDS[..], fields_of);
+    let recipe = Recipe::read(section, name, fields);
     word?;
     let command = found(section.loading().folder(), command?);
     Ok(SourceKind::Exec {
         options: ExecOptions { command, runs: runs?, output: output? },
         recipe: recipe?,
     })
+}
+
+/// What events offer: a line is there before its program has ended.
+pub(super) fn fields_of(output: &Output) -> &'static [&'static str] {
+    match output {
+        Output::Line(_) => &EXEC_LINE_FIELDS,
+        Output::Whole => &EXEC_FIELDS,
+    }
 }
 
 fn read_runs(section: &mut Section<'_>) -> Result<Runs, Reported> {

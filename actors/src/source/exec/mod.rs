@@ -26,6 +26,9 @@ use child::{Child, Ended};
 /// What `when` and templates can look at.
 pub const EXEC_FIELDS: [&str; 4] = ["line", "json", "exit_code", "size"];
 
+/// The same where each line is an event.
+pub const EXEC_LINE_FIELDS: [&str; 3] = ["line", "json", "size"];
+
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 

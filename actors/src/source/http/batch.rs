@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +18,8 @@ use paquebot_store::{AppendError, Key, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::desk::{Desk, Receipt};
+use super::KEY_HEADER;
+use super::desk::{Desk, Receipt, WaitQuery};
 use super::order::Order;
 use super::problem::Problem;
 use crate::permit::Permit;
@@ -85,10 +87,23 @@ type Outcome = (TargetId, Result<Stored, AppendError>);
 
 pub(super) async fn post_batch(
     State(desk): State<Arc<Desk>>,
+    query: Result<Query<WaitQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match accept(&desk, &headers, body).await {
+    let accepted = async {
+        let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+        if desk.deadline(&query)?.is_some() {
+            let detail = "wait: expected stored, for a batch is answered when it is stored";
+            return Err(Problem::bad_request(detail.into()));
+        }
+        if headers.contains_key(KEY_HEADER) {
+            let detail = format!("{KEY_HEADER}: expected a key for each line, found one for all");
+            return Err(Problem::bad_request(detail));
+        }
+        accept(&desk, &headers, body).await
+    };
+    match accepted.await {
         Ok(response) => response,
         Err(problem) => {
             desk.meters.error();

@@ -40,7 +40,9 @@ pub(super) struct Desk {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
+/// What a request says behind `?`.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct WaitQuery {
     wait: Option<String>,
     timeout: Option<String>,

@@ -18,6 +18,7 @@ use std::time::Duration;
 use actix::{Actor, Context, Handler, Message};
 use axum::Json;
 use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -42,7 +43,7 @@ const HEADER_PREFIX: &str = "paquebot-header-";
 const TTL_HEADER: &str = "paquebot-ttl";
 
 /// Tells a request from every other: one that is repeated stores nothing again.
-const KEY_HEADER: &str = "idempotency-key";
+pub(super) const KEY_HEADER: &str = "idempotency-key";
 
 /// What a CloudEvent in structured mode may have beside its data, in bytes.
 const ENVELOPE_BYTES_MAX: usize = 64 * 1024;
@@ -148,12 +149,17 @@ pub fn routes(
 
 async fn post_packet(
     State(desk): State<Arc<Desk>>,
-    Path(target): Path<String>,
-    Query(query): Query<WaitQuery>,
+    target: Result<Path<String>, PathRejection>,
+    query: Result<Query<WaitQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match accept(&desk, &target, &query, &headers, body).await {
+    let accepted = async {
+        let Path(target) = target.map_err(|error| Problem::bad_target(error.body_text()))?;
+        let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+        accept(&desk, &target, &query, &headers, body).await
+    };
+    match accepted.await {
         Ok(response) => response,
         Err(problem) => {
             desk.meters.error();

@@ -14,9 +14,9 @@ use crate::source::lines::{LineOptions, Lines};
 /// How much of one file is read before others have their turn.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// A file that has no name any more is done with when nothing was written to it for so long: who
-/// writes to it has not noticed yet.
-const GRACE: Duration = Duration::from_secs(10);
+/// A file that no pattern matches any more is done with when nothing was written to it for so long: who
+/// writes to it has not noticed yet, and may do so seldom.
+const GRACE: Duration = Duration::from_mins(5);
 
 /// A file to which nothing is written for so long is closed; its name is looked after.
 const CLOSE_AFTER: Duration = Duration::from_secs(5);
