@@ -187,8 +187,7 @@ fn a_level_that_is_none_does_not_silence_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.toml");
     std::fs::write(&path, "[server]\nlisten = '127.0.0.1:0'\ndata_dir = 's'\n").unwrap();
-    let ran =
-        common::program().arg("run").arg("-c").arg(&path).env("PAQUEBOT_LOG", "inof").output();
+    let ran = program().arg("run").arg("-c").arg(&path).env("PAQUEBOT_LOG", "inof").output();
     let ran = ran.unwrap();
     assert_eq!(ran.status.code(), Some(64));
     let said = String::from_utf8_lossy(&ran.stderr).into_owned();
