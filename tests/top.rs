@@ -283,3 +283,21 @@ fn panics_on_the_screen() {
         .unwrap();
     panic!("something broke while drawing");
 }
+
+#[test]
+fn it_ends_when_its_terminal_is_gone() {
+    let mut broker = Broker::new(ALL_TO_FILE);
+    broker.start_server();
+    let (mut pty, pts) = open().unwrap();
+    pty.resize(Size::new(30, 100)).unwrap();
+    let command = Command::new(env!("CARGO_BIN_EXE_paquebot")).args(["top", "-c"]);
+    let command = command.arg(broker.path("server.toml")).env("TERM", "xterm-256color");
+    let mut child = command.spawn(pts).unwrap();
+    let (mut shown, mut chunk) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&shown).contains("paquebot top") {
+        let read = pty.read(&mut chunk).unwrap();
+        shown.extend_from_slice(&chunk[..read]);
+    }
+    drop(pty);
+    common::until("it has ended", || child.try_wait().unwrap().is_some());
+}

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use paquebot_actors::clock;
 use ratatui::crossterm::event::{self, Event};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{self, ConfigArgs};
@@ -54,6 +55,9 @@ fn every(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected 100 ms to 1 h, found {text}");
     EVERY.contains(&every).then_some(every).ok_or_else(wrong)
 }
+
+/// How long after its terminal the program may live.
+const HANGUP_GRACE: Duration = Duration::from_millis(500);
 
 /// Shows the process until a key or a signal ends it.
 ///
@@ -132,14 +136,20 @@ fn on_signals() -> io::Result<Arc<AtomicBool>> {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stopped);
     std::thread::spawn(move || {
-        runtime.block_on(async {
+        let is_gone = runtime.block_on(async {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+                _ = hangup.recv() => true,
             }
         });
         flag.store(true, Ordering::Release);
+        if is_gone {
+            // Who waits for a key on a terminal that is gone may never look up: crossterm reads its
+            // end again and again.
+            std::thread::sleep(HANGUP_GRACE);
+            let _ended = kill_process(getpid(), Signal::KILL);
+        }
     });
     Ok(stopped)
 }
