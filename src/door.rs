@@ -13,8 +13,13 @@ use paquebot_protocol::Millis;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::cli::ConfigArgs;
 use crate::config::{ADMIN_SOCKET, Config};
 use crate::exit::{Code, Failure};
+use crate::run;
+
+/// The variable that names another process than the config's.
+const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
 
 /// How long a process on this machine may take to accept.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -56,6 +61,21 @@ impl Door {
                 let message = format!("expected unix:/path or http://host:port, found {text:?}");
                 Err(Failure::new(Code::Usage, message))
             }
+        }
+    }
+
+    /// The door of the running process that is meant: the one that `PAQUEBOT_ADMIN` names, or else
+    /// what `of_config` finds.
+    ///
+    /// # Errors
+    /// When neither names one.
+    pub fn meant(
+        args: &ConfigArgs,
+        of_config: impl FnOnce(&Config) -> Result<Self, Failure>,
+    ) -> Result<Self, Failure> {
+        match std::env::var(ADMIN_VARIABLE) {
+            Ok(address) if !address.is_empty() => Self::parse(&address),
+            _ => of_config(&run::load(args)?.config),
         }
     }
 
@@ -106,10 +126,7 @@ impl Door {
     pub fn wait(&self) -> Result<(), Failure> {
         let deadline = clock::now().after(Millis::from(STARTING));
         loop {
-            let request = Request::builder().uri("/readyz").header("host", "paquebot");
-            let request = request.body(Full::new(Bytes::new()));
-            let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
-            match self.ask(request, CONNECT) {
+            match self.get("/readyz", CONNECT) {
                 Ok(answer) if answer.status.is_success() => return Ok(()),
                 Err(failure) if clock::now() > deadline => return Err(failure),
                 Ok(answer) if clock::now() > deadline => {
@@ -119,6 +136,16 @@ impl Door {
                 Ok(_) | Err(_) => std::thread::sleep(POLL),
             }
         }
+    }
+
+    /// Asks for what is at `path`, and reads the whole answer.
+    ///
+    /// # Errors
+    /// When no process is there, or it does not answer within `timeout`.
+    pub fn get(&self, path: &str, timeout: Duration) -> Result<Answer, Failure> {
+        let request = Request::builder().uri(path).header("host", "paquebot");
+        let request = request.body(Full::new(Bytes::new()));
+        self.ask(request.map_err(Failure::of(Code::Internal, "asking failed"))?, timeout)
     }
 
     /// Sends one request and reads the whole answer.

@@ -13,18 +13,13 @@ use serde_json::Value;
 use crate::cli::ConfigArgs;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
-use crate::run;
-use crate::status::ADMIN_VARIABLE;
 
 /// The door of the server that is meant: `PAQUEBOT_ADMIN`, or that of the config.
 ///
 /// # Errors
 /// When neither names one.
 pub fn door(args: &ConfigArgs) -> Result<Door, Failure> {
-    match std::env::var(ADMIN_VARIABLE) {
-        Ok(address) if !address.is_empty() => Door::parse(&address),
-        _ => Door::of_server(&run::load(args)?.config),
-    }
+    Door::meant(args, Door::of_server)
 }
 
 /// Asks, and gives the answer.

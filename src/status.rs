@@ -3,22 +3,15 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use serde_json::Value;
 
 use crate::cli::ConfigArgs;
 use crate::config::size_in_words;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
-use crate::run;
 
 /// A process that lives answers at once.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// The variable that names another process than the config's.
-pub(crate) const ADMIN_VARIABLE: &str = "PAQUEBOT_ADMIN";
 
 /// Lanes that are shown to people; JSON has more.
 const LANES_SHOWN_MAX: usize = 20;
@@ -29,10 +22,7 @@ const LANES_SHOWN_MAX: usize = 20;
 /// When no process is there.
 pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
     let door = door(args)?;
-    let request = Request::builder().uri("/v1/status").header("host", "paquebot");
-    let request = request.body(Full::new(Bytes::new()));
-    let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
-    let answer = door.ask(request, ANSWER)?;
+    let answer = door.get("/v1/status", ANSWER)?;
     if !answer.status.is_success() {
         let message = format!("{door} answered {}", answer.status);
         return Err(Failure::new(Code::Unavailable, message));
@@ -49,13 +39,8 @@ pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
 
 /// The process that is asked: the one that a variable names, or else the config's.
 pub(crate) fn door(args: &ConfigArgs) -> Result<Door, Failure> {
-    match std::env::var(ADMIN_VARIABLE) {
-        Ok(address) if !address.is_empty() => Door::parse(&address),
-        _ => {
-            let config = run::load(args)?.config;
-            Door::of_process(&config).ok_or_else(|| Failure::new(Code::Config, "no part to ask"))
-        }
-    }
+    let none = || Failure::new(Code::Config, "no part to ask");
+    Door::meant(args, |config| Door::of_process(config).ok_or_else(none))
 }
 
 fn in_words(status: &Value) -> String {

@@ -3,9 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, StatusCode};
+use hyper::StatusCode;
 use paquebot_protocol::PacketId;
 use serde_json::Value;
 
@@ -49,10 +47,7 @@ pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
         .parse()
         .map_err(|error| Failure::new(Code::Usage, format!("packet id: {error}")))?;
     let door = status::door(&args.config)?;
-    let request = Request::builder().uri(format!("/v1/packets/{id}")).header("host", "paquebot");
-    let request = request.body(Full::new(Bytes::new()));
-    let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
-    let answer = door.ask(request, ANSWER)?;
+    let answer = door.get(&format!("/v1/packets/{id}"), ANSWER)?;
     if ![StatusCode::OK, StatusCode::NOT_FOUND].contains(&answer.status) {
         let said = String::from_utf8_lossy(&answer.body).into_owned();
         let message = format!("{door} answered {}: {said}", answer.status);

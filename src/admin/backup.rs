@@ -12,7 +12,7 @@ use paquebot_store::{Ledger, LedgerError};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::ServerView;
+use super::{ServerView, failed};
 
 /// Longer than any ledger takes.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -43,8 +43,4 @@ async fn back_up(State(ledger): State<Ledger>, Json(Backup { path }): Json<Backu
         Ok(Err(_)) => failed(StatusCode::SERVICE_UNAVAILABLE, "the ledger is closed"),
         Err(_) => failed(StatusCode::SERVICE_UNAVAILABLE, "it takes too long"),
     }
-}
-
-fn failed(status: StatusCode, detail: &str) -> Response {
-    (status, Json(serde_json::json!({ "detail": detail }))).into_response()
 }

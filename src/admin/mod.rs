@@ -230,3 +230,8 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
     };
     Json(status).into_response()
 }
+
+/// Why there is no answer.
+fn failed(status: StatusCode, detail: &str) -> Response {
+    (status, Json(serde_json::json!({ "detail": detail }))).into_response()
+}

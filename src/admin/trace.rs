@@ -12,11 +12,10 @@ use paquebot_actors::connection::LaneStanding;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Packet, PacketId, SpoolId};
 use paquebot_store::{LaneState, Passage, ReadError, Reply, Stretch, Traced};
-use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::answers::{ClientTrace, LinkFacts, PauseFacts, ServerTrace, Trace};
-use super::{ClientView, ServerView};
+use super::{ClientView, ServerView, failed};
 
 /// A store that lives answers far sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -248,8 +247,4 @@ async fn answer<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, Stri
         Ok(Err(_)) => Err("the store is closed".to_owned()),
         Err(_) => Err(format!("the store does not answer within {PATIENCE:?}")),
     }
-}
-
-fn failed(status: StatusCode, detail: &str) -> Response {
-    (status, Json(json!({ "detail": detail }))).into_response()
 }

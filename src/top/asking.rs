@@ -4,8 +4,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use paquebot_actors::clock;
 
 use super::answer::Status;
@@ -59,10 +57,7 @@ fn ask_on(door: &Door, every: Duration, answers: &Sender<Result<Answer, String>>
 }
 
 fn get(door: &Door, path: &str) -> Result<Bytes, Failure> {
-    let request = Request::builder().uri(path).header("host", "paquebot");
-    let request = request.body(Full::new(Bytes::new()));
-    let request = request.map_err(Failure::of(Code::Internal, "asking failed"))?;
-    let answer = door.ask(request, ANSWER)?;
+    let answer = door.get(path, ANSWER)?;
     if !answer.status.is_success() {
         let message = format!("{door} answered {} to {path}", answer.status);
         return Err(Failure::new(Code::Unavailable, message));

@@ -4,9 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use serde_json::Value;
 
 use super::evidence::Evidence;
@@ -248,9 +245,7 @@ fn samples(text: &str) -> impl Iterator<Item = Sample> {
 }
 
 fn get(door: &Door, path: &str) -> Result<String, Failure> {
-    let request = Request::get(path).header("host", "torture").body(Full::new(Bytes::new()));
-    let request = request.map_err(Failure::of(Code::Internal, "asking"))?;
-    let answer = door.ask(request, ANSWER)?;
+    let answer = door.get(path, ANSWER)?;
     if !answer.status.is_success() {
         return Err(Failure::new(Code::Unavailable, format!("{door}: {}", answer.status)));
     }

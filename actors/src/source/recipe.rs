@@ -18,7 +18,7 @@ use crate::meters::SourceMeters;
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Headers and content type of one packet together, in bytes.
-const META_BYTES_MAX: usize = 16 * 1024;
+pub(super) const META_BYTES_MAX: usize = 16 * 1024;
 
 /// How a source makes packets.
 #[derive(Debug)]

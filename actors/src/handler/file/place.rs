@@ -126,9 +126,7 @@ impl Place {
 
     /// What the ledger knows of files.
     pub(super) fn rows(&self) -> Result<Vec<(FileId, FileState)>, FileError> {
-        let (answer, answered) = mpsc::channel();
-        self.store.files(Box::new(move |rows| answer.send(rows).unwrap_or_default()));
-        Ok(answered.recv().map_err(|_| FileError::LedgerStopped)??)
+        rows(&self.store)
     }
 
     /// Has the ledger record what became of a file, without any packet.
@@ -144,6 +142,13 @@ impl Place {
         });
         Ok(answered.recv().map_err(|_| FileError::LedgerStopped)??)
     }
+}
+
+/// What the ledger knows of the files of all handlers.
+pub(super) fn rows(store: &Store) -> Result<Vec<(FileId, FileState)>, FileError> {
+    let (answer, answered) = mpsc::channel();
+    store.files(Box::new(move |rows| answer.send(rows).unwrap_or_default()));
+    Ok(answered.recv().map_err(|_| FileError::LedgerStopped)??)
 }
 
 pub(super) fn failed<'a>(

@@ -16,7 +16,7 @@ use paquebot_store::Ledger as Store;
 
 use super::disk::OutputDisk;
 use super::opening;
-use super::place::{FileError, Place};
+use super::place::{self, FileError, Place};
 use super::rotated::Background;
 use super::scribe::Scribe;
 use super::{FileOptions, STOPPED_PAUSE_MS};
@@ -81,7 +81,8 @@ impl Workshop {
     /// it first: what a crash has left is cut off also where no other packet comes.
     pub(super) fn writers(self) -> Result<Writer, FileError> {
         let template = &self.options.path;
-        for path in self.known()?.into_iter().filter(|path| template.made(path)) {
+        let known = place::rows(&self.store)?.into_iter().map(|(_, state)| state.path);
+        for path in known.filter(|path| template.made(path)) {
             match self.writer(path.into()) {
                 Ok(writer) => drop(writer.finish().join()),
                 // Its packets will hear so.
@@ -96,14 +97,6 @@ impl Workshop {
         let builder = std::thread::Builder::new().name(name);
         let thread = builder.spawn(move || writers.run(&waiting)).map_err(FileError::Thread)?;
         Ok(Writer { queue, thread })
-    }
-
-    /// The paths of all files that the ledger knows.
-    fn known(&self) -> Result<Vec<String>, FileError> {
-        let (answer, answered) = mpsc::channel();
-        self.store.files(Box::new(move |rows| answer.send(rows).unwrap_or_default()));
-        let rows = answered.recv().map_err(|_| FileError::LedgerStopped)??;
-        Ok(rows.into_iter().map(|(_, state)| state.path).collect())
     }
 }
 

@@ -15,12 +15,10 @@ use super::desk::Desk;
 use super::problem::Problem;
 use crate::clock;
 use crate::source::event::{self, Event};
+use crate::source::recipe::META_BYTES_MAX;
 
 /// What orders offer to `when` and to templates.
 pub const HTTP_FIELDS: [&str; 6] = ["target", "headers", "content_type", "json", "text", "size"];
-
-/// Headers and content type of one packet together, in bytes.
-const META_BYTES_MAX: usize = 16 * 1024;
 
 /// The longest key, in bytes.
 const KEY_BYTES_MAX: usize = 1024;
