@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix::Actor;
 use hdrhistogram::Histogram;
-use paquebot_actors::source::{LibraryLoad, LibraryReport, LibrarySource};
+use paquebot_actors::source::{LibraryLoad, LibraryReport};
 use paquebot_protocol::TargetId;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -44,9 +43,7 @@ pub(super) fn client(config: PathBuf, load: LoadArgs) -> Result<(), Failure> {
         let LoadArgs { packets, size, in_flight, .. } = load;
         let (done, reported) = oneshot::channel();
         let load = LibraryLoad { packets, size, in_flight, targets };
-        let source = LibrarySource::new(load, client.outlet(), done);
-        let arbiter = actix_rt::Arbiter::new();
-        let source = LibrarySource::start_in_arbiter(&arbiter.handle(), |_| source);
+        let source = client.start_library(load, done);
         let report = reported.await;
         let report = report.map_err(|_| Failure::new(Code::Internal, "the source ended early"))?;
         if let Some(refused) = &report.refused {

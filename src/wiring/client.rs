@@ -16,13 +16,15 @@ use paquebot_actors::permit::Purse;
 use paquebot_actors::persistence::Persistence;
 use paquebot_actors::receipts::Receipts;
 use paquebot_actors::source::{
-    Condition, HttpListener, HttpOptions, HttpSource, Lifetimes, OnError, Outlet, Recipe,
-    StopSource, TailOptions, Template, TimerOptions, Worker, directory, exec, host, stdin, tail,
-    timer,
+    Condition, HttpListener, HttpOptions, HttpSource, LibraryLoad, LibraryReport, LibrarySource,
+    Lifetimes, OnError, Outlet, Recipe, StopSource, TailOptions, Template, TimerOptions, Worker,
+    directory, exec, host, stdin, tail, timer,
 };
 use paquebot_store::{
     Committed, FileDisk, Identity, LanePolicy, Opened, Policies, Spool, SpoolOptions, WhenFull,
 };
+
+use tokio::sync::oneshot;
 
 use super::{step, store_failure};
 use crate::admin::ClientView;
@@ -46,6 +48,8 @@ pub struct ClientPart {
     memory: Purse,
     outlet: Outlet,
     view: ClientView,
+    /// Where persistence and the connection live.
+    arbiter: ArbiterHandle,
     sources_arbiter: ArbiterHandle,
 }
 
@@ -126,7 +130,8 @@ impl ClientPart {
         };
         let sources_arbiter = Arbiter::new().handle();
         let sources = Vec::new();
-        let mut part = Self { spool, connection, sources, memory, outlet, view, sources_arbiter };
+        let mut part =
+            Self { spool, connection, sources, memory, outlet, view, arbiter, sources_arbiter };
         for source in &config.sources {
             part.start_source(source)?;
         }
@@ -139,10 +144,16 @@ impl ClientPart {
         self.view.clone()
     }
 
-    /// The way in for packets from within the process.
+    /// Starts the source `library`, beside the actors that carry its packets: between them nobody has
+    /// to wake another thread.
     #[must_use]
-    pub fn outlet(&self) -> Outlet {
-        self.outlet.clone()
+    pub fn start_library(
+        &self,
+        load: LibraryLoad,
+        done: oneshot::Sender<LibraryReport>,
+    ) -> Addr<LibrarySource> {
+        let source = LibrarySource::new(load, self.outlet.clone(), done);
+        LibrarySource::start_in_arbiter(&self.arbiter, |_| source)
     }
 
     /// The spool, for measurements.

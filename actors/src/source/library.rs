@@ -1,7 +1,8 @@
 //! The source `library`: packets from within the process, without HTTP between; what `bench` loads
 //! the program with.
 //!
-//! Keeps a fixed number of packets under way: as many as are handled are made anew.
+//! Keeps a fixed number of packets under way: as many as are handled are made anew. It lives beside the
+//! connection, for nothing it does waits.
 
 use std::time::Instant;
 

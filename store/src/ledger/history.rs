@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redb::{ReadableTable, ReadableTableMetadata, Table};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
 use crate::fault::Fault;
-use crate::schema::{HistoryKey, HistoryRow};
+use crate::schema::{self, HistoryKey, HistoryRow};
 
 /// How many rows there may be: about 10 MiB.
 const ROWS_MAX: u64 = 100_000;
@@ -85,10 +85,10 @@ struct Open {
 pub(super) type Rows<'t> = Table<'t, HistoryKey, HistoryRow>;
 
 impl History {
-    /// A stretch passes at `second`, in the transaction of `rows`; tells whether anything was written.
+    /// A stretch passes at `second`, in `transaction`; tells whether anything was written.
     pub(super) fn note(
         &mut self,
-        rows: &mut Rows<'_>,
+        transaction: &WriteTransaction,
         stretch: Stretch,
         handler: &Arc<str>,
         second: u64,
@@ -102,6 +102,7 @@ impl History {
             self.behind = true;
             return Ok(false);
         }
+        let rows = &mut transaction.open_table(schema::HISTORY)?;
         if self.open.len() >= OPEN_MAX {
             self.write(rows)?;
             self.open.clear();

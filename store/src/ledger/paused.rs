@@ -6,6 +6,7 @@ use super::facts::PausedHandler;
 use super::sheet::Sheet;
 use crate::error::LedgerError;
 use crate::fault::Fault;
+use crate::schema;
 
 impl Sheet<'_> {
     /// Pauses one; one that is paused stays so as it was.
@@ -17,8 +18,9 @@ impl Sheet<'_> {
             return Ok(Err(LedgerError::DiskFull));
         }
         let PausedHandler { handler, since_ms, by } = paused;
-        if self.paused.get(handler.as_str())?.is_none() {
-            self.paused.insert(handler.as_str(), (*since_ms, by.as_str()))?;
+        let mut table = self.transaction.open_table(schema::PAUSED)?;
+        if table.get(handler.as_str())?.is_none() {
+            table.insert(handler.as_str(), (*since_ms, by.as_str()))?;
             self.wrote = true;
         }
         Ok(Ok(()))
@@ -26,7 +28,8 @@ impl Sheet<'_> {
 
     /// Resumes one; gives whether it was paused.
     pub(super) fn resume(&mut self, handler: &str) -> Result<Result<bool, LedgerError>, Fault> {
-        let was_paused = self.paused.remove(handler)?.is_some();
+        let mut table = self.transaction.open_table(schema::PAUSED)?;
+        let was_paused = table.remove(handler)?.is_some();
         self.wrote |= was_paused;
         Ok(Ok(was_paused))
     }

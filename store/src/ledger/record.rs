@@ -98,7 +98,7 @@ impl Sheet<'_> {
 
     /// Writes down that a stretch passes now.
     pub(super) fn passes(&mut self, stretch: Stretch, handler: &Arc<str>) -> Result<(), Fault> {
-        self.history.note(&mut self.rows, stretch, handler, self.second)?;
+        self.history.note(self.transaction, stretch, handler, self.second)?;
         Ok(())
     }
 
@@ -172,13 +172,14 @@ impl Sheet<'_> {
 
     fn put_file(&mut self, file: FileId, state: FileState) -> Result<(), Fault> {
         let FileState { path, length, generation, check, began_ms, rotating, replaces } = state;
+        let mut files = self.transaction.open_table(schema::FILES)?;
         for old in replaces {
-            self.files.remove((old.device, old.inode))?;
+            files.remove((old.device, old.inode))?;
         }
         let row = FileRow { path, length, generation, check, began_ms, rotating };
         let row = schema::encode(&row)?;
         let key = (file.device, file.inode);
-        self.files.insert(key, row.as_slice())?;
+        files.insert(key, row.as_slice())?;
         self.wrote = true;
         Ok(())
     }

@@ -10,6 +10,7 @@ use super::letters::Replays;
 use super::sheet::Sheet;
 use crate::error::RecordError;
 use crate::fault::Fault;
+use crate::schema;
 
 impl Sheet<'_> {
     /// Whether every letter that was handled is there.
@@ -27,7 +28,7 @@ impl Sheet<'_> {
     /// Lets them go.
     pub(super) fn put_replays(&mut self, replays: Replays) -> Result<(), Fault> {
         for key in &replays.handled {
-            self.replayed.insert(key.dead_key(), ())?;
+            self.transaction.open_table(schema::REPLAYED)?.insert(key.dead_key(), ())?;
             self.wrote = true;
             // It was found a moment ago. A segment that cannot be read any more loses the letter.
             let _ = self.dead.begin_to_leave(key.dead_key());

@@ -12,6 +12,7 @@ use super::fence::number_of;
 use super::sheet::Sheet;
 use crate::error::RecordError;
 use crate::fault::Fault;
+use crate::schema;
 
 impl Sheet<'_> {
     /// Ends a lane by word of its spool's latest opening, or says why not.
@@ -42,28 +43,30 @@ impl Sheet<'_> {
     /// Whether a lane has ended for ever.
     pub(super) fn is_retired(&self, key: LaneKey) -> Result<bool, Fault> {
         let spool = number_of(key.spool);
-        let before = self.retired.range((spool, 0)..=(spool, key.lane.0))?.next_back();
+        let retired = self.transaction.open_table(schema::RETIRED)?;
+        let before = retired.range((spool, 0)..=(spool, key.lane.0))?.next_back();
         Ok(before.transpose()?.is_some_and(|(_, last)| last.value() >= key.lane.0))
     }
 
     /// Adds a lane to the stretches beside it.
     fn remember_retired(&mut self, spool: u128, lane: Lane) -> Result<(), Fault> {
+        let mut table = self.transaction.open_table(schema::RETIRED)?;
         let mut beside = Vec::new();
-        if let Some(before) = self.retired.range((spool, 0)..=(spool, lane.0))?.next_back() {
+        if let Some(before) = table.range((spool, 0)..=(spool, lane.0))?.next_back() {
             let (first, last) = before?;
             beside.push((Lane(first.value().1), Lane(last.value())));
         }
         let next = lane.0.saturating_add(1);
-        if let Some(after) = self.retired.get((spool, next))? {
+        if let Some(after) = table.get((spool, next))? {
             beside.push((Lane(next), Lane(after.value())));
         }
         let mut retired: Retired = beside.iter().copied().collect();
         retired.retire(lane);
         for (first, _) in beside {
-            self.retired.remove((spool, first.0))?;
+            table.remove((spool, first.0))?;
         }
         for (first, last) in retired.stretches() {
-            self.retired.insert((spool, first.0), last.0)?;
+            table.insert((spool, first.0), last.0)?;
         }
         Ok(())
     }

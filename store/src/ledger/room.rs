@@ -8,7 +8,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::disk::Disk;
 
 /// The least headroom: a small ledger, written anew, with its dead letters' newest segment.
@@ -17,6 +19,10 @@ const HEADROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// What must be free beside the headroom for a transaction, and for the log of whoever runs this.
 const FREE_BYTES_MIN: u64 = 1024 * 1024;
 
+/// How often the disk is asked while it has room and transactions follow each other: in this time
+/// nobody fills what must be free, or if so, a transaction fails, and the headroom heals it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// The disk's room, as far as the ledger needs it.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -24,12 +30,14 @@ pub(super) struct Room {
     dir: PathBuf,
     held_bytes: u64,
     full: bool,
+    /// When the disk was last asked.
+    looked: Option<Instant>,
 }
 
 impl Room {
     /// Takes up the headroom that is in `dir`.
     pub(super) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        let mut room = Self { disk, dir: dir.to_owned(), held_bytes: 0, full: false };
+        let mut room = Self { disk, dir: dir.to_owned(), held_bytes: 0, full: false, looked: None };
         room.held_bytes = room.disk.size(&room.path()).unwrap_or(0);
         room
     }
@@ -41,6 +49,12 @@ impl Room {
         let missing = wanted.saturating_sub(self.held_bytes);
         // A little more to come out of it than to get into it, so that it does not flicker.
         let free_bytes = if self.full { 2 * FREE_BYTES_MIN } else { FREE_BYTES_MIN };
+        let now = clock::now();
+        let lately = self.looked.is_some_and(|at| now.duration_since(at) < LOOK_EVERY);
+        if lately && missing == 0 && !self.full {
+            return true;
+        }
+        self.looked = Some(now);
         // A disk that cannot tell is believed to have room.
         let available = self.disk.available(&self.dir).unwrap_or(u64::MAX);
         self.full = available < missing.saturating_add(free_bytes);

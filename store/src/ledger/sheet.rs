@@ -7,7 +7,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
-use super::history::{History, Rows};
+use super::history::History;
 use super::letters::{DeadLetter, DeadLetterLimits, StillDead};
 use super::order::Order;
 use crate::clock;
@@ -21,21 +21,15 @@ pub(super) type Answer = Box<dyn FnOnce(&Result<(), Fault>)>;
 
 /// The tables of one transaction, and what it has yet to do.
 pub(super) struct Sheet<'t> {
-    meta: Table<'t, &'static str, &'static [u8]>,
+    /// For the tables that few transactions need: whoever does opens them for a moment.
+    pub(super) transaction: &'t WriteTransaction,
     pub(super) spools: Table<'t, u128, &'static [u8]>,
     pub(super) cursors: Table<'t, (u128, u64), CursorRow>,
     pub(super) tried: Table<'t, (u128, u64), TriedRow>,
-    pub(super) retired: Table<'t, (u128, u64), u64>,
-    pub(super) files: Table<'t, (u64, u64), &'static [u8]>,
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
-    dead_segments: Table<'t, u64, (u64, u64)>,
-    dead_gone: Table<'t, &'static str, u64>,
-    pub(super) rows: Rows<'t>,
     pub(super) history: &'t mut History,
     /// The second in which all of this happens, since 1970 (UTC).
     pub(super) second: u64,
-    pub(super) replayed: Table<'t, DeadKey, ()>,
-    pub(super) paused: Table<'t, &'static str, (u64, &'static str)>,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -77,20 +71,13 @@ impl<'t> Sheet<'t> {
         commit: u64,
     ) -> Result<Self, Fault> {
         Ok(Self {
-            meta: transaction.open_table(schema::META)?,
+            transaction,
             spools: transaction.open_table(schema::SPOOLS)?,
             cursors: transaction.open_table(schema::CURSORS)?,
             tried: transaction.open_table(schema::TRIED)?,
-            retired: transaction.open_table(schema::RETIRED)?,
-            files: transaction.open_table(schema::FILES)?,
             totals: transaction.open_table(schema::TOTALS)?,
-            dead_segments: transaction.open_table(schema::DEAD_SEGMENTS)?,
-            dead_gone: transaction.open_table(schema::DEAD_GONE)?,
-            rows: transaction.open_table(schema::HISTORY)?,
             history,
             second: clock::reading().wall_ms / 1_000,
-            replayed: transaction.open_table(schema::REPLAYED)?,
-            paused: transaction.open_table(schema::PAUSED)?,
             dead,
             limits,
             has_room,
@@ -146,7 +133,8 @@ impl<'t> Sheet<'t> {
 
     /// The history catches up.
     pub(super) fn catch_up(&mut self) -> Result<(), Fault> {
-        self.wrote |= self.history.write(&mut self.rows)?;
+        let mut rows = self.transaction.open_table(schema::HISTORY)?;
+        self.wrote |= self.history.write(&mut rows)?;
         Ok(())
     }
 
@@ -168,22 +156,26 @@ impl<'t> Sheet<'t> {
     pub(super) fn finish(mut self) -> Result<Written, Fault> {
         let report = self.dead.report();
         for (segment, held) in report.segments {
+            let mut segments = self.transaction.open_table(schema::DEAD_SEGMENTS)?;
             match held {
-                Some(held) => self.dead_segments.insert(segment, held)?,
-                None => self.dead_segments.remove(segment)?,
+                Some(held) => segments.insert(segment, held)?,
+                None => segments.remove(segment)?,
             };
             self.wrote = true;
         }
         for (how, count) in &report.gone {
-            let before = self.dead_gone.get(how)?.map(|row| row.value());
-            self.dead_gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
+            let mut gone = self.transaction.open_table(schema::DEAD_GONE)?;
+            let before = gone.get(how)?.map(|row| row.value());
+            gone.insert(how, before.unwrap_or(0).saturating_add(*count))?;
             self.wrote = true;
         }
         for key in &report.out {
-            self.wrote |= self.replayed.remove(key)?.is_some();
+            let mut replayed = self.transaction.open_table(schema::REPLAYED)?;
+            self.wrote |= replayed.remove(key)?.is_some();
         }
         if self.wrote {
-            self.meta.insert(schema::META_COMMITS, self.commit.to_le_bytes().as_slice())?;
+            let mut meta = self.transaction.open_table(schema::META)?;
+            meta.insert(schema::META_COMMITS, self.commit.to_le_bytes().as_slice())?;
         }
         let settled = self.new_dead.into_keys().chain(self.passed).collect();
         Ok(Written { wrote: self.wrote, settled, gone: report.gone, out: report.out })
@@ -191,8 +183,9 @@ impl<'t> Sheet<'t> {
 
     /// A row for each file of each handler: few, so that nobody needs a way to ask for some.
     fn all_files(&self) -> Result<Vec<(FileId, FileState)>, Fault> {
+        let table = self.transaction.open_table(schema::FILES)?;
         let mut files = Vec::new();
-        for row in ReadableTable::range::<(u64, u64)>(&self.files, ..)? {
+        for row in ReadableTable::range::<(u64, u64)>(&table, ..)? {
             let (key, row) = row?;
             let (device, inode) = key.value();
             let row = schema::decode("a file's row", row.value())?;

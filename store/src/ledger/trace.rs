@@ -61,7 +61,11 @@ impl Sheet<'_> {
             spool: (spool != id.spool).then_some(spool),
             retired: cursor == Number::NONE && self.is_retired(key)?,
             cursor,
-            passed: self.history.find(&self.rows, lane, id.number.0)?,
+            passed: self.history.find(
+                &self.transaction.open_table(schema::HISTORY)?,
+                lane,
+                id.number.0,
+            )?,
             letter: None,
             tried,
         })
