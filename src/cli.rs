@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::bench::{BenchArgs, BenchPart};
 use crate::config;
 use crate::dead_letters::DeadLetterCommand;
 use crate::handlers::HandlerCommand;
@@ -254,60 +254,6 @@ pub enum Wait {
     Handled,
 }
 
-/// What to measure.
-#[derive(Debug, Clone, Args)]
-pub struct BenchArgs {
-    /// How many packets
-    #[arg(long, default_value_t = 1_000_000)]
-    pub packets: u64,
-    /// The length of each, in bytes
-    #[arg(long, default_value_t = 256, value_name = "BYTES")]
-    pub size: usize,
-    /// Packets under way at once: made and not yet handled
-    #[arg(long, default_value_t = 10_000, value_name = "N")]
-    pub in_flight: u64,
-    /// Targets that are sent to in turn
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub targets: u64,
-    /// Clients that send at once; one in this version
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1))]
-    pub clients: u64,
-    /// Where the packets come from
-    #[arg(long, value_enum, default_value_t = BenchSource::Library)]
-    pub source: BenchSource,
-    /// What handles the packets
-    #[arg(long, value_enum, default_value_t = BenchHandler::Discard)]
-    pub handler: BenchHandler,
-    /// Also run the plainest possible pipe with the same durability, alternately, and show the ratio
-    #[arg(long)]
-    pub ideal: bool,
-    /// How often to run; figures are medians
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub runs: usize,
-    /// Where to put the stores [default: a new directory under the current one]
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// The sources that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BenchSource {
-    /// Within the client's process, without HTTP between.
-    Library,
-}
-
-/// The handlers that can be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BenchHandler {
-    /// Keeps nothing.
-    Discard,
-    /// Writes ndjson, exactly once.
-    File,
-}
-
 /// What to torture, and how long.
 #[derive(Debug, Clone, Args)]
 pub struct TortureArgs {
@@ -325,63 +271,6 @@ pub struct TortureArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// The processes of a measurement.
-#[derive(Debug, Args)]
-pub struct BenchPart {
-    /// Which one.
-    #[command(subcommand)]
-    pub part: Part,
-}
-
-/// The processes of a measurement.
-#[derive(Debug, Subcommand)]
-pub enum Part {
-    /// A client with the source `library`.
-    Client {
-        /// Its config.
-        #[arg(long)]
-        config: PathBuf,
-        /// What it sends.
-        #[command(flatten)]
-        load: LoadArgs,
-    },
-    /// The sending side of the ideal pipe.
-    IdealSender {
-        /// Where the receiver is.
-        #[arg(long)]
-        to: SocketAddr,
-        /// The file that it appends to.
-        #[arg(long)]
-        file: PathBuf,
-        /// What it sends.
-        #[command(flatten)]
-        load: LoadArgs,
-    },
-    /// The receiving side of the ideal pipe.
-    IdealReceiver {
-        /// The file that it appends to.
-        #[arg(long)]
-        file: PathBuf,
-    },
-}
-
-/// What a measured process sends.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct LoadArgs {
-    /// How many packets.
-    #[arg(long)]
-    pub packets: u64,
-    /// How long each is.
-    #[arg(long)]
-    pub size: usize,
-    /// How many are under way at once.
-    #[arg(long)]
-    pub in_flight: u64,
-    /// How many targets there are.
-    #[arg(long)]
-    pub targets: u64,
 }
 
 /// Reads a duration, for an option or an HTTP query; the grammar is the config's.

@@ -23,7 +23,6 @@ fn wrong_usage_ends_with_64_and_help_with_0() {
     assert_eq!(paquebot(["--nonsense"]).status.code(), Some(64));
     assert_eq!(paquebot(["send"]).status.code(), Some(64));
     assert_eq!(paquebot(["send", "a..b", "x"]).status.code(), Some(64));
-    assert_eq!(paquebot(["bench", "--packets", "0"]).status.code(), Some(64));
     let help = paquebot(["--help"]);
     assert_eq!(help.status.code(), Some(0));
     assert!(text(&help.stdout).contains("bench"), "{}", text(&help.stdout));
@@ -146,40 +145,6 @@ fn sigterm_stops_in_order_with_0_and_nothing_comes_twice_afterwards() {
     broker.drain();
     let expected: Vec<String> = (0..100).map(|number: u64| number.to_string()).collect();
     assert_eq!(broker.handled("out.ndjson")["a"], expected);
-}
-
-#[test]
-fn bench_measures_real_processes_and_the_ideal_pipe_beside_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let measured = program()
-        .args(["bench", "--packets", "20000", "--in-flight", "1000", "--ideal", "--json"])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    assert_eq!(measured.status.code(), Some(0), "{}", text(&measured.stderr));
-    let figures: serde_json::Value = serde_json::from_slice(&measured.stdout).unwrap();
-    assert_eq!((&figures["packets"], &figures["size"]), (&20_000.into(), &256.into()));
-    let positive = |figure: &serde_json::Value| figure.as_f64().is_some_and(|figure| figure > 0.0);
-    for key in [
-        "stored_per_second",
-        "handled_per_second",
-        "cpu_us_per_packet",
-        "client_rss_peak_bytes",
-        "server_rss_peak_bytes",
-        "disk_bytes_per_packet",
-        "wire_bytes_per_packet",
-        "spool_file_bytes",
-        "ratio_to_ideal",
-    ] {
-        assert!(positive(&figures[key]), "{key} in {figures}");
-    }
-    for stage in ["stored", "handled"] {
-        let latency = &figures["latency_us"][stage];
-        let steps = ["p50", "p90", "p99", "p999", "max"].map(|step| latency[step].as_u64());
-        assert!(steps[0] > Some(0) && steps.is_sorted(), "{stage}: {latency}");
-    }
-    assert!(figures["wire_bytes_per_packet"].as_f64() > Some(256.0));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "it cleans up");
 }
 
 #[test]

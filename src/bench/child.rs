@@ -1,8 +1,8 @@
-//! A process that the measurement started: its one line of output, and its end.
+//! A process that the measurement started: the lines of its output, the word to begin, and its end.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use crate::exit::{Code, Failure};
 pub(super) struct Part {
     name: &'static str,
     process: Child,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -27,14 +28,21 @@ impl Part {
         let program = program.map_err(Failure::of(Code::Internal, "finding this program"))?;
         let started = Command::new(program)
             .args(arguments)
-            .env("PAQUEBOT_LOG", "warn")
-            .stdin(Stdio::null())
+            .env("PAQUEBOT_LOG", "error")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
         let mut process = started.map_err(Failure::of(Code::Internal, name))?;
+        let input = process.stdin.take();
         let output = process.stdout.take();
         let output = output.ok_or_else(|| Failure::new(Code::Internal, "no output to read"))?;
-        Ok(Self { name, process, output: BufReader::new(output) })
+        Ok(Self { name, process, input, output: BufReader::new(output) })
+    }
+
+    /// Tells it to begin.
+    pub(super) fn begin(&mut self) -> Result<(), Failure> {
+        let Some(input) = &mut self.input else { return Ok(()) };
+        input.write_all(b"begin\n").map_err(Failure::of(Code::Io, self.name))
     }
 
     /// Waits for the next line of its output.
@@ -46,6 +54,16 @@ impl Part {
             let message = format!("the {} of the measurement ended early: {line:?}", self.name);
             Failure::new(Code::Internal, message)
         })
+    }
+
+    /// Waits for its figures; `progress` hears how many packets it has stored and had handled.
+    pub(super) fn figures(&mut self, progress: impl Fn(u64, u64)) -> Result<Value, Failure> {
+        loop {
+            let line = self.line()?;
+            let number = |key| line.get(key).and_then(Value::as_u64);
+            let Some(stored) = number("progress") else { return Ok(line) };
+            progress(stored, number("handled").unwrap_or_default());
+        }
     }
 
     /// What it has used so far.

@@ -16,11 +16,12 @@ use hdrhistogram::Histogram;
 use paquebot_actors::clock;
 use serde_json::json;
 
+use super::args::LoadArgs;
 use super::child::Part;
+use super::figures::Figures;
 use super::load::percentiles;
 use super::pipe::load_arguments;
-use super::report::Figures;
-use crate::cli::LoadArgs;
+use super::usage::Usage;
 use crate::exit::{Code, Failure};
 
 /// What the receiver reads at once.
@@ -52,9 +53,22 @@ pub(super) fn measure(dir: &Path, load: LoadArgs) -> Result<Figures, Failure> {
     let mut sender = Part::start("ideal sender", arguments)?;
     let figures = sender.line()?;
     let (receiver, sender) = (receiver.usage()?, sender.usage()?);
-    let mut figures = Figures::read(&figures, load.packets)?;
-    let cpu_us = receiver.cpu_us + sender.cpu_us;
-    figures.set_usage(load.packets, cpu_us, sender.disk_bytes, sender, receiver);
+    let mut figures = Figures::read(&[figures])?;
+    figures.set_usage((Usage::default(), Usage::default()), (receiver, sender));
+    Ok(figures)
+}
+
+/// Starts an HTTP server that keeps nothing, and whoever posts to it.
+pub(super) fn measure_http(load: LoadArgs) -> Result<Figures, Failure> {
+    let mut server = Part::start("empty HTTP server", ["bench-part", "empty-http"])?;
+    let address = server.line()?;
+    let address = address.as_str().unwrap_or_default().to_owned();
+    let mut arguments: Vec<std::ffi::OsString> =
+        ["bench-part", "poster", "--to", &address].map(Into::into).into();
+    arguments.extend(load_arguments(load));
+    let mut poster = Part::start("poster", arguments)?;
+    let mut figures = Figures::read(&[poster.line()?])?;
+    figures.set_usage((Usage::default(), Usage::default()), (Usage::default(), server.usage()?));
     Ok(figures)
 }
 
@@ -121,11 +135,11 @@ pub(super) fn send(to: SocketAddr, file: &Path, load: LoadArgs) -> Result<(), Fa
         .join()
         .unwrap_or_else(|_| Err(failed("listening")(std::io::ErrorKind::Other.into())));
     let (handled, handled_us) = heard?;
-    let per_second =
-        |until: Instant| load.packets as f64 / until.duration_since(began).as_secs_f64();
+    let seconds = |until: Instant| until.duration_since(began).as_secs_f64();
     let figures = json!({
-        "stored_per_second": per_second(stored),
-        "handled_per_second": per_second(handled),
+        "packets": made,
+        "stored_seconds": seconds(stored),
+        "handled_seconds": seconds(handled),
         "stored_us": percentiles(&stored_us),
         "handled_us": percentiles(&handled_us),
         "wire_bytes": sent_bytes,
@@ -140,7 +154,7 @@ pub(super) fn send(to: SocketAddr, file: &Path, load: LoadArgs) -> Result<(), Fa
 /// The most packets of one batch: all that there is room for, up to the size of our longest run, so
 /// that both pipes have work for every stage at once.
 fn piece(load: LoadArgs) -> u64 {
-    (BATCH_BYTES_MAX / load.size.max(1) as u64).clamp(1, load.in_flight)
+    (BATCH_BYTES_MAX / load.size.max(1)).clamp(1, load.in_flight)
 }
 
 /// Hears acks and gives room back, until the last packet is acknowledged.

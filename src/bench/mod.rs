@@ -1,22 +1,30 @@
-//! The command `bench`: a real client and a real server, as processes over loopback with real
-//! fsyncs; and, to compare with, the plainest pipe that makes the same promise.
+//! The command `bench`: real clients and a real server, as processes over loopback with real fsyncs;
+//! and, to compare with, the most that is possible with the same promise.
 //!
 //! The two run alternately in one call, because the machine beneath is never quite the same twice.
 
+mod args;
 mod child;
+mod empty_http;
+mod figures;
 mod ideal;
 mod load;
+mod log;
 mod pipe;
+mod poster;
+mod progress;
 mod report;
 pub(crate) mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{BenchArgs, LoadArgs, Part};
 use crate::exit::{Code, Failure};
 
+pub use args::{BenchArgs, BenchHandler, BenchPart, BenchSource, LoadArgs, Part, Phase};
+use figures::Figures;
 use pipe::Pipe;
-use report::{Figures, Report};
+use progress::Progress;
+use report::Report;
 
 /// Runs the measurement and prints its figures.
 ///
@@ -25,23 +33,25 @@ use report::{Figures, Report};
 pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     check(args)?;
     let (parent, kept) = directory(args)?;
-    let load = LoadArgs {
-        packets: args.packets,
-        size: args.size,
-        in_flight: args.in_flight,
-        targets: args.targets,
-    };
     let mut ours: Vec<Figures> = Vec::new();
     let mut ideals: Vec<Figures> = Vec::new();
     for run in 1..=args.runs {
-        eprintln!("bench: run {run} of {}", args.runs);
         let dir = parent.join(format!("run-{run}"));
-        ours.push(Pipe::start(&dir, args)?.measure(load)?);
+        let packets = args.seconds.is_none().then_some(args.packets);
+        let progress = Progress::of(format!("run {run} of {}", args.runs), packets);
+        let pipe = Pipe::prepare(&dir, args)?;
+        let figures =
+            if args.backlog { pipe.measure_backlog(&progress) } else { pipe.measure(&progress) }?;
         clear(&dir)?;
         if args.ideal {
-            ideals.push(ideal::measure(&dir, load)?);
+            let load = LoadArgs { packets: figures.packets(), seconds: None, ..whole(args) };
+            ideals.push(match args.source {
+                BenchSource::Http => ideal::measure_http(load)?,
+                BenchSource::Library | BenchSource::Tail => ideal::measure(&dir, load)?,
+            });
             clear(&dir)?;
         }
+        ours.push(figures);
     }
     if !kept {
         clear(&parent)?;
@@ -62,25 +72,30 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
 pub fn part(part: Part) -> Result<(), Failure> {
     match part {
         Part::Client { config, load } => load::client(config, load),
+        Part::Poster { to, load } => poster::post(to, load),
+        Part::EmptyHttp => empty_http::serve(),
         Part::IdealSender { to, file, load } => ideal::send(to, &file, load),
         Part::IdealReceiver { file } => ideal::receive(&file),
     }
 }
 
+/// The load of all clients together.
+fn whole(args: &BenchArgs) -> LoadArgs {
+    LoadArgs { in_flight: args.in_flight(), ..args.load() }
+}
+
 fn check(args: &BenchArgs) -> Result<(), Failure> {
-    let numbers = [
-        ("--packets", args.packets),
-        ("--in-flight", args.in_flight),
-        ("--targets", args.targets),
-        ("--runs", args.runs as u64),
-        ("--size", args.size as u64),
-    ];
-    match numbers.iter().find(|(_, number)| *number == 0) {
-        Some((name, _)) => {
-            Err(Failure::new(Code::Usage, format!("{name}: expected 1 or more, found 0")))
-        }
-        None => Ok(()),
-    }
+    let outside = args.source != BenchSource::Library;
+    let found = if args.source == BenchSource::Tail && args.targets > 1 {
+        "--targets: expected 1 with --source tail, whose lines all have one target"
+    } else if outside && args.backlog {
+        "--backlog: expected --source library with it"
+    } else if args.source == BenchSource::Tail && args.warm_up > 0 {
+        "--warm-up: expected --source library or http with it"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(Code::Usage, found))
 }
 
 /// Where the stores lie: on the disk of the current directory, not in a temporary file system that
@@ -95,7 +110,7 @@ fn directory(args: &BenchArgs) -> Result<(PathBuf, bool), Failure> {
     Ok((dir, kept))
 }
 
-fn clear(dir: &std::path::Path) -> Result<(), Failure> {
+fn clear(dir: &Path) -> Result<(), Failure> {
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(Code::Io, format!("{}: {error}", dir.display())))

@@ -1,75 +1,195 @@
-//! The measured pipe: a server and a client of this program, each a process.
+//! The measured pipe: a server and clients of this program, each a process.
 
+use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use clap::ValueEnum;
+use paquebot_actors::clock;
+
+use super::args::{BenchArgs, BenchHandler, BenchSource, LoadArgs, Phase};
 use super::child::Part;
-use super::load::CLIENT_READY;
-use super::report::Figures;
-use crate::cli::{BenchArgs, BenchHandler, LoadArgs};
+use super::figures::Figures;
+use super::load::READY;
+use super::log::LOG;
+use super::progress::Progress;
+use super::usage::Usage;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
 
-/// The two processes.
-pub(super) struct Pipe {
-    server: Part,
-    client_config: std::path::PathBuf,
+/// What a spool needs beside the packets of the load.
+const SPOOL_SPARE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Where everything is, and what is measured.
+pub(super) struct Pipe<'a> {
+    dir: &'a Path,
+    args: &'a BenchArgs,
+    address: SocketAddr,
+    /// Of each client that takes packets over HTTP.
+    doors: Vec<SocketAddr>,
 }
 
-impl Pipe {
-    /// Writes both configs under `dir` and starts the server.
-    pub(super) fn start(dir: &Path, args: &BenchArgs) -> Result<Self, Failure> {
-        let failed = || Failure::of::<std::io::Error>(Code::Io, "preparing the measurement");
+impl<'a> Pipe<'a> {
+    /// Writes the configs under `dir`.
+    pub(super) fn prepare(dir: &'a Path, args: &'a BenchArgs) -> Result<Self, Failure> {
         fs::create_dir_all(dir).map_err(failed())?;
-        // Bound and let go of, so that the server can take it.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = port.map_err(failed())?;
-        let handler = match args.handler {
-            BenchHandler::Discard => "kind = \"discard\"",
-            BenchHandler::File => "kind = \"file\"\npath = \"out.ndjson\"",
-        };
+        let (address, handler) = (
+            free_address()?,
+            match args.handler {
+                BenchHandler::Discard => "kind = \"discard\"",
+                BenchHandler::File => "kind = \"file\"\npath = \"out.ndjson\"",
+            },
+        );
         let server = format!(
             "[server]\nlisten = \"{address}\"\ndata_dir = \"server\"\n[[server.handler]]\nname = \
              \"bench\"\ntargets = [\"bench.>\"]\n{handler}\n"
         );
-        let client =
-            format!("[client]\nid = \"bench\"\ndata_dir = \"client\"\nservers = [\"{address}\"]\n");
-        let (server_config, client_config) = (dir.join("server.toml"), dir.join("client.toml"));
-        fs::write(&server_config, server).map_err(failed())?;
-        fs::write(&client_config, client).map_err(failed())?;
-        let server =
-            Part::start("server", ["run".as_ref(), "-c".as_ref(), server_config.as_os_str()])?;
-        Door::Unix(dir.join("server/admin.sock")).wait()?;
-        Ok(Self { server, client_config })
+        fs::write(dir.join("server.toml"), server).map_err(failed())?;
+        let mut pipe = Self { dir, args, address, doors: Vec::new() };
+        for at in 0..args.clients {
+            pipe.write_client(at)?;
+        }
+        Ok(pipe)
     }
 
-    /// Sends the load through and reads the figures of both processes.
-    pub(super) fn measure(self, load: LoadArgs) -> Result<Figures, Failure> {
-        let mut arguments = vec!["bench-part".into(), "client".into()];
-        arguments.extend(["--config".into(), self.client_config.into_os_string()]);
-        arguments.extend(load_arguments(load));
-        let mut client = Part::start("client", arguments)?;
-        let ready = client.line()?;
-        debug_assert_eq!(ready, CLIENT_READY);
-        let (server_before, client_before) = (self.server.usage()?, client.usage()?);
-        let figures = client.line()?;
-        let (server, client) = (self.server.usage()?, client.usage()?);
-        let cpu_us = server.cpu_us - server_before.cpu_us + client.cpu_us - client_before.cpu_us;
-        let disk_bytes = client.disk_bytes - client_before.disk_bytes;
-        let mut figures = Figures::read(&figures, load.packets)?;
-        figures.set_usage(load.packets, cpu_us, disk_bytes, client, server);
-        Ok(figures)
+    fn write_client(&mut self, at: u64) -> Result<(), Failure> {
+        let Self { dir, args, address, .. } = self;
+        let spool_bytes = args.packets.saturating_mul(args.size + 128) * 2 + SPOOL_SPARE_BYTES;
+        let home = dir.join(format!("client-{at}"));
+        fs::create_dir_all(&home).map_err(failed())?;
+        let mut config = format!(
+            "[client]\nid = \"bench-{at}\"\ndata_dir = \"spool\"\nservers = [\"{address}\"]\n\
+             max_packet_bytes = \"{} B\"\nspool.max_bytes = \"{spool_bytes} B\"\n",
+            args.size.max(1024 * 1024)
+        );
+        match args.source {
+            BenchSource::Library => {}
+            BenchSource::Http => {
+                let door = free_address()?;
+                config.push_str(&format!(
+                    "[[client.source]]\nname = \"bench\"\nkind = \"http\"\nlisten = \"{door}\"\n"
+                ));
+                self.doors.push(door);
+            }
+            BenchSource::Tail => config.push_str(&format!(
+                "[[client.source]]\nname = \"bench\"\nkind = \"tail\"\npaths = [\"{LOG}\"]\n\
+                 start_at = \"beginning\"\nmax_line_bytes = \"{} B\"\ntarget = \"bench.0\"\n",
+                args.size + 1
+            )),
+        }
+        fs::write(home.join("client.toml"), config).map_err(failed())
+    }
+
+    /// Sends the load through and reads the figures of all processes.
+    pub(super) fn measure(&self, progress: &Progress) -> Result<Figures, Failure> {
+        let load = self.args.load();
+        let server = self.start_server()?;
+        let mut clients = self.start_clients(load)?;
+        let before = (server.usage()?, used(&clients)?);
+        let mut posters = Vec::new();
+        for door in &self.doors {
+            let mut arguments: Vec<OsString> =
+                vec!["bench-part".into(), "poster".into(), "--to".into(), door.to_string().into()];
+            arguments.extend(load_arguments(load));
+            posters.push(Part::start("poster", arguments)?);
+        }
+        clients.iter_mut().try_for_each(Part::begin)?;
+        let mut figures = Vec::new();
+        for client in &mut clients {
+            figures.push(client.figures(|stored, handled| progress.show(stored, handled))?);
+        }
+        for (poster, figures) in posters.iter_mut().zip(&mut figures) {
+            // The spool is looked at a thousand times a second; whoever waits for answers knows.
+            let posted = poster.line()?;
+            for key in ["stored_seconds", "stored_us"] {
+                figures[key] = posted.get(key).cloned().unwrap_or_default();
+            }
+        }
+        let mut all = Figures::read(&figures)?;
+        all.set_usage(before, (server.usage()?, used(&clients)?));
+        Ok(all)
+    }
+
+    /// Stores everything without a server, kills the clients, and lets new ones drain it.
+    pub(super) fn measure_backlog(&self, progress: &Progress) -> Result<Figures, Failure> {
+        let load = self.args.load();
+        let mut clients = self.start_clients(load)?;
+        let nothing = (Usage::default(), Usage::default());
+        clients.iter_mut().try_for_each(Part::begin)?;
+        let mut stored = Vec::new();
+        for client in &mut clients {
+            stored.push(client.figures(|stored, handled| progress.show(stored, handled))?);
+        }
+        let mut growth = Figures::read(&stored)?;
+        growth.set_usage(nothing, (Usage::default(), used(&clients)?));
+        drop(clients);
+        let killed = clock::instant();
+        let mut clients = self.start_clients(LoadArgs { phase: Phase::Drain, ..load })?;
+        let ready = killed.elapsed();
+        let server = self.start_server()?;
+        clients.iter_mut().try_for_each(Part::begin)?;
+        let mut drained = Vec::new();
+        for client in &mut clients {
+            drained.push(client.figures(|stored, handled| progress.show(stored, handled))?);
+        }
+        let mut end = Figures::read(&drained)?;
+        end.set_usage(nothing, (server.usage()?, used(&clients)?));
+        Ok(growth.then(end, ready))
+    }
+
+    fn start_server(&self) -> Result<Part, Failure> {
+        let config = self.dir.join("server.toml");
+        let server = Part::start("server", ["run".as_ref(), "-c".as_ref(), config.as_os_str()])?;
+        Door::Unix(self.dir.join("server/admin.sock")).wait()?;
+        Ok(server)
+    }
+
+    fn start_clients(&self, load: LoadArgs) -> Result<Vec<Part>, Failure> {
+        let mut clients = Vec::new();
+        for at in 0..self.args.clients {
+            let config = self.dir.join(format!("client-{at}/client.toml"));
+            let mut arguments: Vec<OsString> = vec!["bench-part".into(), "client".into()];
+            arguments.extend(["--config".into(), config.into_os_string()]);
+            arguments.extend(load_arguments(load));
+            clients.push(Part::start("client", arguments)?);
+        }
+        for client in &mut clients {
+            let ready = client.line()?;
+            debug_assert_eq!(ready, READY);
+        }
+        Ok(clients)
     }
 }
 
+/// What processes have used together, but for memory: of that the largest.
+fn used(parts: &[Part]) -> Result<Usage, Failure> {
+    parts.iter().try_fold(Usage::default(), |all, part| Ok(all.and(part.usage()?)))
+}
+
 /// The arguments by which a part learns its load.
-pub(super) fn load_arguments(load: LoadArgs) -> impl Iterator<Item = std::ffi::OsString> {
-    let pairs = [
-        ("--packets", load.packets),
-        ("--size", load.size as u64),
-        ("--in-flight", load.in_flight),
-        ("--targets", load.targets),
+pub(super) fn load_arguments(load: LoadArgs) -> impl Iterator<Item = OsString> {
+    let value = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+        value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    };
+    let mut pairs = vec![
+        ("--packets", load.packets.to_string()),
+        ("--warm-up", load.warm_up.to_string()),
+        ("--size", load.size.to_string()),
+        ("--in-flight", load.in_flight.to_string()),
+        ("--targets", load.targets.to_string()),
+        ("--phase", value(&|| load.phase.to_possible_value())),
+        ("--source", value(&|| load.source.to_possible_value())),
     ];
-    pairs.into_iter().flat_map(|(name, number)| [name.into(), number.to_string().into()])
+    pairs.extend(load.seconds.map(|seconds| ("--seconds", seconds.to_string())));
+    pairs.into_iter().flat_map(|(name, value)| [name.into(), value.into()])
+}
+
+/// Bound and let go of, so that somebody else can take it.
+fn free_address() -> Result<SocketAddr, Failure> {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(failed())
+}
+
+fn failed() -> impl FnOnce(std::io::Error) -> Failure {
+    Failure::of(Code::Io, "preparing the measurement")
 }

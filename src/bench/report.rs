@@ -1,136 +1,13 @@
-//! The figures of a measurement: medians over runs, as a table or as JSON.
+//! What a measurement gave: medians over runs, as a table or as JSON.
 
+use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::usage::Usage;
-use crate::cli::BenchArgs;
-use crate::exit::{Code, Failure};
+use super::args::{BenchArgs, BenchSource};
+use super::figures::{Figures, Latency, median};
 
-/// The latencies of one stage, in microseconds.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Latency {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
-}
-
-/// What one run gave.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Figures {
-    stored_per_second: f64,
-    handled_per_second: f64,
-    stored: Latency,
-    handled: Latency,
-    wire_bytes_per_packet: f64,
-    disk_bytes_per_packet: f64,
-    cpu_us_per_packet: f64,
-    spool_file_bytes: f64,
-    client_rss_peak_bytes: f64,
-    server_rss_peak_bytes: f64,
-}
-
-impl Figures {
-    /// Reads what the sending process printed.
-    pub(super) fn read(printed: &Value, packets: u64) -> Result<Self, Failure> {
-        let number = |key: &str| {
-            printed.get(key).and_then(Value::as_f64).ok_or_else(|| {
-                Failure::new(Code::Internal, format!("expected the figure {key}, found none"))
-            })
-        };
-        let latency = |key: &str| {
-            let of = |name: &str| printed.get(key)?.get(name)?.as_f64();
-            let all = (of("p50"), of("p90"), of("p99"), of("p999"), of("max"));
-            let (Some(p50), Some(p90), Some(p99), Some(p999), Some(max)) = all else {
-                return Latency::default();
-            };
-            Latency { p50, p90, p99, p999, max }
-        };
-        Ok(Self {
-            stored_per_second: number("stored_per_second")?,
-            handled_per_second: number("handled_per_second")?,
-            stored: latency("stored_us"),
-            handled: latency("handled_us"),
-            wire_bytes_per_packet: number("wire_bytes")? / packets as f64,
-            spool_file_bytes: number("spool_file_bytes")?,
-            ..Self::default()
-        })
-    }
-
-    /// Adds what the processes used.
-    pub(super) fn set_usage(
-        &mut self,
-        packets: u64,
-        cpu_us: u64,
-        disk_bytes: u64,
-        client: Usage,
-        server: Usage,
-    ) {
-        self.cpu_us_per_packet = cpu_us as f64 / packets as f64;
-        self.disk_bytes_per_packet = disk_bytes as f64 / packets as f64;
-        self.client_rss_peak_bytes = client.rss_peak_bytes as f64;
-        self.server_rss_peak_bytes = server.rss_peak_bytes as f64;
-    }
-
-    /// The median of each figure by itself.
-    fn medians(runs: &[Self]) -> Self {
-        let of = |figure: fn(&Self) -> f64| median(runs.iter().map(figure).collect());
-        let latency = |stage: fn(&Self) -> Latency| {
-            let of = |percentile: fn(Latency) -> f64| {
-                median(runs.iter().map(|run| percentile(stage(run))).collect())
-            };
-            Latency {
-                p50: of(|latency| latency.p50),
-                p90: of(|latency| latency.p90),
-                p99: of(|latency| latency.p99),
-                p999: of(|latency| latency.p999),
-                max: of(|latency| latency.max),
-            }
-        };
-        Self {
-            stored_per_second: of(|run| run.stored_per_second),
-            handled_per_second: of(|run| run.handled_per_second),
-            stored: latency(|run| run.stored),
-            handled: latency(|run| run.handled),
-            wire_bytes_per_packet: of(|run| run.wire_bytes_per_packet),
-            disk_bytes_per_packet: of(|run| run.disk_bytes_per_packet),
-            cpu_us_per_packet: of(|run| run.cpu_us_per_packet),
-            spool_file_bytes: of(|run| run.spool_file_bytes),
-            client_rss_peak_bytes: of(|run| run.client_rss_peak_bytes),
-            server_rss_peak_bytes: of(|run| run.server_rss_peak_bytes),
-        }
-    }
-
-    fn json(&self) -> Value {
-        json!({
-            "stored_per_second": whole(self.stored_per_second),
-            "handled_per_second": whole(self.handled_per_second),
-            "latency_us": { "stored": self.stored.json(), "handled": self.handled.json() },
-            "cpu_us_per_packet": hundredths(self.cpu_us_per_packet),
-            "client_rss_peak_bytes": whole(self.client_rss_peak_bytes),
-            "server_rss_peak_bytes": whole(self.server_rss_peak_bytes),
-            "disk_bytes_per_packet": hundredths(self.disk_bytes_per_packet),
-            "wire_bytes_per_packet": hundredths(self.wire_bytes_per_packet),
-            "spool_file_bytes": whole(self.spool_file_bytes),
-        })
-    }
-}
-
-impl Latency {
-    fn json(self) -> Value {
-        let Self { p50, p90, p99, p999, max } = self;
-        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(whole);
-        json!({ "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": max })
-    }
-
-    fn words(self) -> String {
-        format!("{:.0} / {:.0} / {:.0} / {:.0}", self.p50, self.p99, self.p999, self.max)
-    }
-}
-
-/// What the measurement gave.
+/// The median over runs.
 #[derive(Debug)]
 pub(super) struct Report {
     args: BenchArgs,
@@ -140,87 +17,165 @@ pub(super) struct Report {
     ratio: Option<f64>,
 }
 
+/// A row of the table: its name and its figure, if there is one.
+type Row = (&'static str, fn(&Figures) -> Option<String>);
+
+const ROWS: [Row; 15] = [
+    ("stored, packets/s", |run| rate(run.stored_per_second)),
+    ("stored, packets/s, the first tenth", |run| rate(run.first_tenth_per_second)),
+    ("stored, packets/s, the last tenth", |run| rate(run.last_tenth_per_second)),
+    ("handled, packets/s", |run| rate(run.handled_per_second)),
+    ("slowest client, as a share of their mean", |run| share(run.slowest_share)),
+    ("stored after µs, p50 / p99 / p99.9 / max", |run| words(run.stored)),
+    ("handled after µs, p50 / p99 / p99.9 / max", |run| words(run.handled)),
+    ("CPU µs per packet, both sides", |run| share(run.cpu_us_per_packet)),
+    ("client memory, peak", |run| mebibytes(run.client_rss_peak_bytes)),
+    ("server memory, peak", |run| mebibytes(run.server_rss_peak_bytes)),
+    ("disk bytes per packet, client", |run| tenths(run.disk_bytes_per_packet)),
+    ("wire bytes per packet", |run| tenths(run.wire_bytes_per_packet)),
+    ("spool files at the end", |run| mebibytes(run.spool_file_bytes)),
+    ("ms from SIGKILL to ready", |run| tenths(run.ready_ms)),
+    ("s from empty to the disk's space given back", |run| share(run.given_back_seconds)),
+];
+
 impl Report {
+    /// The medians of `ours`, and of `ideals`, if they were measured.
     pub(super) fn new(args: &BenchArgs, ours: &[Figures], ideals: &[Figures]) -> Self {
-        let pairs = ours.iter().zip(ideals);
-        let ratios: Vec<f64> =
-            pairs.map(|(ours, ideal)| ours.handled_per_second / ideal.handled_per_second).collect();
+        // An HTTP server that keeps nothing handles nothing.
+        let of = |run: &Figures| match args.source {
+            BenchSource::Http => run.stored_per_second,
+            BenchSource::Library | BenchSource::Tail => run.handled_per_second,
+        };
+        let ratios = ours.iter().zip(ideals).map(|(ours, ideal)| of(ours) / of(ideal)).collect();
         let ideal = (!ideals.is_empty()).then(|| Figures::medians(ideals));
         let ratio = ideal.is_some().then(|| median(ratios));
         Self { args: args.clone(), ours: Figures::medians(ours), ideal, ratio }
     }
 
+    /// As JSON.
     pub(super) fn json(&self) -> Value {
         let mut report = json!({
-            "packets": self.args.packets,
             "size": self.args.size,
-            "in_flight": self.args.in_flight,
+            "in_flight": self.args.in_flight(),
             "targets": self.args.targets,
             "clients": self.args.clients,
-            "source": format!("{:?}", self.args.source).to_lowercase(),
-            "handler": format!("{:?}", self.args.handler).to_lowercase(),
+            "source": name(self.args.source),
+            "handler": name(self.args.handler),
+            "backlog": self.args.backlog,
             "runs": self.args.runs,
         });
-        if let (Value::Object(report), Value::Object(figures)) = (&mut report, self.ours.json()) {
+        if let (Value::Object(report), Value::Object(figures)) = (&mut report, json_of(&self.ours))
+        {
             report.extend(figures);
-            if let (Some(ideal), Some(ratio)) = (self.ideal, self.ratio) {
-                report.insert("ideal".into(), ideal.json());
+            if let (Some(ideal), Some(ratio)) = (&self.ideal, self.ratio) {
+                report.insert("ideal".into(), json_of(ideal));
                 report.insert("ratio_to_ideal".into(), json!(hundredths(ratio)));
             }
         }
         report
     }
 
+    /// For people.
     pub(super) fn table(&self) -> String {
         let args = &self.args;
+        let http = args.source == BenchSource::Http;
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
         let mut header = vec![String::new(), "paquebot".to_owned()];
-        header.extend(self.ideal.map(|_| "ideal pipe".to_owned()));
+        let ideal_name = if http { "empty HTTP handler" } else { "ideal pipe" };
+        header.extend(self.ideal.map(|_| ideal_name.to_owned()));
         table.set_header(header);
-        type Row = (&'static str, fn(&Figures) -> String);
-        let rows: [Row; 10] = [
-            ("stored, packets/s", |run| format!("{:.0}", run.stored_per_second)),
-            ("handled, packets/s", |run| format!("{:.0}", run.handled_per_second)),
-            ("stored after µs, p50 / p99 / p99.9 / max", |run| run.stored.words()),
-            ("handled after µs, p50 / p99 / p99.9 / max", |run| run.handled.words()),
-            ("CPU µs per packet, both sides", |run| format!("{:.2}", run.cpu_us_per_packet)),
-            ("client memory, peak", |run| mebibytes(run.client_rss_peak_bytes)),
-            ("server memory, peak", |run| mebibytes(run.server_rss_peak_bytes)),
-            ("disk bytes per packet, client", |run| format!("{:.1}", run.disk_bytes_per_packet)),
-            ("wire bytes per packet", |run| format!("{:.1}", run.wire_bytes_per_packet)),
-            ("spool files at the end", |run| mebibytes(run.spool_file_bytes)),
-        ];
-        for (name, figure) in rows {
-            let mut row = vec![name.to_owned(), figure(&self.ours)];
-            row.extend(self.ideal.as_ref().map(figure));
+        for (name, figure) in ROWS {
+            let Some(ours) = figure(&self.ours) else { continue };
+            let mut row = vec![name.to_owned(), ours];
+            row.extend(self.ideal.as_ref().map(|ideal| figure(ideal).unwrap_or("-".into())));
             table.add_row(row);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        let counted = |count: u64, one: &str| match count {
+            1 => format!("1 {one}"),
+            count => format!("{count} {one}s"),
+        };
         let mut out = format!(
-            "{} packets of {} B, {} in flight, {} target(s), handler {:?}, median of {} run(s)\n",
-            args.packets, args.size, args.in_flight, args.targets, args.handler, args.runs
+            "{:.0} packets of {} B, {} in flight, {}, {}, source {}, handler {}, median of {}\n",
+            self.ours.packets,
+            args.size,
+            args.in_flight(),
+            counted(args.targets, "target"),
+            counted(args.clients, "client"),
+            name(args.source),
+            name(args.handler),
+            counted(args.runs, "run"),
         );
         out.push_str(&table.trim_fmt());
         if let Some(ratio) = self.ratio {
-            out.push_str(&format!("\nhandled, as a share of the ideal pipe: {ratio:.2}"));
+            let what = if http { "stored" } else { "handled" };
+            out.push_str(&format!("\n{what}, as a share of the {ideal_name}: {ratio:.2}"));
         }
         out.push('\n');
         out
     }
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    let middle = figures.len() / 2;
-    let upper = figures.get(middle).copied().unwrap_or_default();
-    if figures.len() % 2 == 1 {
-        return upper;
+/// A run's figures, without those that it does not have.
+fn json_of(run: &Figures) -> Value {
+    let latency = |Latency { p50, p90, p99, p999, max }: Latency| {
+        let [p50, p90, p99, p999, max] = [p50, p90, p99, p999, max].map(whole);
+        json!({ "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": max })
+    };
+    let mut figures = json!({
+        "packets": whole(run.packets),
+        "stored_per_second": whole(run.stored_per_second),
+        "handled_per_second": whole(run.handled_per_second),
+        "latency_us": { "stored": latency(run.stored), "handled": latency(run.handled) },
+        "cpu_us_per_packet": hundredths(run.cpu_us_per_packet),
+        "client_rss_peak_bytes": whole(run.client_rss_peak_bytes),
+        "server_rss_peak_bytes": whole(run.server_rss_peak_bytes),
+        "disk_bytes_per_packet": hundredths(run.disk_bytes_per_packet),
+        "wire_bytes_per_packet": hundredths(run.wire_bytes_per_packet),
+        "spool_file_bytes": whole(run.spool_file_bytes),
+        "slowest_client_share": hundredths(run.slowest_share),
+        "stored_first_tenth_per_second": whole(run.first_tenth_per_second),
+        "stored_last_tenth_per_second": whole(run.last_tenth_per_second),
+        "sigkill_to_ready_ms": hundredths(run.ready_ms),
+        "given_back_seconds": hundredths(run.given_back_seconds),
+    });
+    if let Value::Object(figures) = &mut figures {
+        figures.retain(|_, figure| figure.as_f64() != Some(0.0));
     }
-    let lower = middle.checked_sub(1).and_then(|at| figures.get(at)).copied().unwrap_or(upper);
-    f64::midpoint(lower, upper)
+    figures
+}
+
+/// How an option's value is written.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+/// A figure that the run has.
+fn there(figure: f64) -> Option<f64> {
+    (figure > 0.0).then_some(figure)
+}
+
+fn rate(figure: f64) -> Option<String> {
+    there(figure).map(|figure| format!("{figure:.0}"))
+}
+
+fn share(figure: f64) -> Option<String> {
+    there(figure).map(|figure| format!("{figure:.2}"))
+}
+
+fn tenths(figure: f64) -> Option<String> {
+    there(figure).map(|figure| format!("{figure:.1}"))
+}
+
+fn mebibytes(bytes: f64) -> Option<String> {
+    there(bytes).map(|bytes| format!("{:.1} MiB", bytes / 1_048_576.0))
+}
+
+fn words(Latency { p50, p99, p999, max, .. }: Latency) -> Option<String> {
+    there(max).map(|max| format!("{p50:.0} / {p99:.0} / {p999:.0} / {max:.0}"))
 }
 
 /// A figure as a whole number; none of ours is negative or beyond 64 bits.
@@ -230,8 +185,4 @@ fn whole(figure: f64) -> u64 {
 
 fn hundredths(figure: f64) -> f64 {
     (figure * 100.0).round() / 100.0
-}
-
-fn mebibytes(bytes: f64) -> String {
-    format!("{:.1} MiB", bytes / 1_048_576.0)
 }

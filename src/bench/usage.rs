@@ -16,6 +16,15 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
+    /// What two processes have used together, but for memory: of that the more of the two.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            cpu_us: self.cpu_us + other.cpu_us,
+            rss_peak_bytes: self.rss_peak_bytes.max(other.rss_peak_bytes),
+            disk_bytes: self.disk_bytes + other.disk_bytes,
+        }
+    }
+
     /// Reads `/proc` for the process.
     pub(crate) fn of(process: u32) -> Result<Self, Failure> {
         let read = |file: &str| {

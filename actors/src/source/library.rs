@@ -4,7 +4,7 @@
 //! Keeps a fixed number of packets under way: as many as are handled are made anew. It lives beside the
 //! connection, for nothing it does waits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use hdrhistogram::Histogram;
@@ -27,6 +27,10 @@ const PIECES: u64 = 16;
 pub struct LibraryLoad {
     /// How many packets.
     pub packets: u64,
+    /// For how long, however many packets are left; for good without it.
+    pub time: Option<Duration>,
+    /// Whether a packet's place is free as soon as it is stored, for nobody handles it.
+    pub stored_is_enough: bool,
     /// How long each is, in bytes.
     pub size: usize,
     /// How many are under way at once.
@@ -38,8 +42,14 @@ pub struct LibraryLoad {
 /// What came of it.
 #[derive(Debug)]
 pub struct LibraryReport {
+    /// How many packets were made.
+    pub packets: u64,
     /// When the first packet was made.
     pub began: Instant,
+    /// When a tenth of them was stored.
+    pub stored_a_tenth: Instant,
+    /// When nine tenths of them were stored.
+    pub stored_nine_tenths: Instant,
     /// When the last one was stored.
     pub stored: Instant,
     /// When the last one was handled and its ack had arrived.
@@ -85,7 +95,10 @@ impl LibrarySource {
             stored: 0,
             handled: 0,
             report: LibraryReport {
+                packets: 0,
                 began: now,
+                stored_a_tenth: now,
+                stored_nine_tenths: now,
                 stored: now,
                 handled: now,
                 stored_us: latencies(),
@@ -100,6 +113,10 @@ impl LibrarySource {
     fn produce(&mut self, ctx: &mut Context<Self>) {
         self.producing = false;
         let turns = self.load.targets.len().max(1) as u64;
+        if self.load.time.is_some_and(|time| self.report.began.elapsed() >= time) {
+            (self.load.packets, self.credit) = (self.made, 0);
+            return self.finish_if_done();
+        }
         while self.credit > 0 {
             let piece = (self.load.in_flight / PIECES / turns).max(1).min(self.credit);
             let Some(target) = self.load.targets.get(self.at).cloned() else { return };
@@ -122,7 +139,9 @@ impl LibrarySource {
         let (is_stored, is_handled) = (ctx.address(), ctx.address());
         let stored = move |outcome| is_stored.do_send(PieceStored { made, packets, outcome });
         let handled = move |_: Handled| is_handled.do_send(PieceHandled { made, packets });
-        self.outlet.store_now(target, batch, Box::new(stored), Some(Box::new(handled)));
+        let wants_handled = !self.load.stored_is_enough;
+        let handled = wants_handled.then(|| Box::new(handled) as _);
+        self.outlet.store_now(target, batch, Box::new(stored), handled);
     }
 
     fn owe(&mut self, packets: u64, ctx: &mut Context<Self>) {
@@ -133,7 +152,15 @@ impl LibrarySource {
         }
     }
 
+    fn finish_if_done(&mut self) {
+        let over = if self.load.stored_is_enough { self.stored } else { self.handled };
+        if over == self.load.packets {
+            self.finish();
+        }
+    }
+
     fn finish(&mut self) {
+        self.report.packets = self.made;
         if let Some(done) = self.done.take() {
             let fresh = LibraryReport {
                 stored_us: latencies(),
@@ -179,14 +206,26 @@ struct PieceStored {
 impl Handler<PieceStored> for LibrarySource {
     type Result = ();
 
-    fn handle(&mut self, piece: PieceStored, _: &mut Self::Context) {
+    fn handle(&mut self, piece: PieceStored, ctx: &mut Self::Context) {
         let PieceStored { made, packets, outcome } = piece;
-        self.report.stored = clock::instant();
+        let now = clock::instant();
+        self.report.stored = now;
+        let (before, tenth) = (self.stored, self.load.packets / 10);
         self.stored += packets;
+        if before < tenth && self.stored >= tenth {
+            self.report.stored_a_tenth = now;
+        }
+        if before < 9 * tenth && self.stored >= 9 * tenth {
+            self.report.stored_nine_tenths = now;
+        }
         record(&mut self.report.stored_us, made, packets);
         if let Err(error) = outcome {
             self.report.refused = Some(error);
-            self.finish();
+            return self.finish();
+        }
+        if self.load.stored_is_enough {
+            self.owe(packets, ctx);
+            self.finish_if_done();
         }
     }
 }
@@ -205,10 +244,8 @@ impl Handler<PieceHandled> for LibrarySource {
         self.report.handled = clock::instant();
         self.handled += piece.packets;
         record(&mut self.report.handled_us, piece.made, piece.packets);
-        if self.handled == self.load.packets {
-            return self.finish();
-        }
         self.owe(piece.packets, ctx);
+        self.finish_if_done();
     }
 }
 

@@ -72,6 +72,7 @@ struct World {
     plan: Plan,
     syncs: u64,
     deeds: [u64; 3],
+    written_bytes: u64,
     off: bool,
     full: bool,
     capacity: Option<u64>,
@@ -110,6 +111,7 @@ impl CrashDisk {
         world.plan = plan;
         world.syncs = 0;
         world.deeds = [0; 3];
+        world.written_bytes = 0;
     }
 
     /// Calls `cut` in the middle of every n-th sync with what the power's going there would leave: what
@@ -126,6 +128,11 @@ impl CrashDisk {
     /// How many deeds of a kind there were since the plan was made.
     pub fn deeds(&self, deed: Deed) -> u64 {
         self.0.lock().unwrap().deeds[deed as usize]
+    }
+
+    /// How many bytes were written since the plan was made.
+    pub fn written_bytes(&self) -> u64 {
+        self.0.lock().unwrap().written_bytes
     }
 
     /// Has room for so many bytes of files, and says so; no file grows beyond that.

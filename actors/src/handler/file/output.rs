@@ -15,7 +15,7 @@ use super::marker::MarkerFile;
 use super::place::{FileError, FileFormat, Place, Rotation, failed};
 use crate::attempt::Attempt;
 use crate::clock;
-use crate::handler::ndjson::Line;
+use crate::handler::ndjson::Lines;
 
 /// A packet that cannot be read: its id, its record, and why.
 pub(super) type Unreadable = (PacketId, Vec<u8>, String);
@@ -31,6 +31,7 @@ pub(super) struct Output {
     pub(super) file: Box<dyn OutputFile>,
     tail: Tail,
     gathered: Vec<u8>,
+    lines: Lines,
 }
 
 impl Output {
@@ -50,8 +51,8 @@ impl Output {
         state.replaces.clear();
         let marked = marker.write(place.ledger, id, state.generation);
         marked.map_err(failed("writing the marker beside", &place.path))?;
-        let (place, gathered) = (Arc::clone(place), Vec::new());
-        Ok(Self { place, marker, id, state, file, tail, gathered })
+        let (place, gathered, lines) = (Arc::clone(place), Vec::new(), Lines::default());
+        Ok(Self { place, marker, id, state, file, tail, gathered, lines })
     }
 
     /// Adds an attempt's packets to what is written next; gives those that cannot be read, with why.
@@ -64,7 +65,7 @@ impl Output {
                 (Ok(packet), FileFormat::Raw) => self.gathered.extend_from_slice(packet.data),
                 (Ok(packet), FileFormat::Ndjson) => {
                     let line =
-                        Line::new(id, Some(&attempt.origin.client), &attempt.target, &packet);
+                        self.lines.next(id, &attempt.origin.client, &attempt.target, &packet);
                     line.write(&mut self.gathered);
                 }
                 (Err(error), _) => unreadable.push((id, record.to_vec(), error.to_string())),

@@ -142,6 +142,7 @@ impl StorageBackend for OpenFile {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut world = self.disk.world()?;
         let failed = world.deed(Deed::Write);
+        world.written_bytes += data.len() as u64;
         // Of a sector there is all or nothing, as redb expects of its header.
         let half = data.len() / 2 / SECTOR * SECTOR;
         let data = if failed.is_err() { &data[..half] } else { data };
