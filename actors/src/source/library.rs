@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use crate::clock;
-use crate::receipts::Handled;
+use crate::receipts::Outcome;
 
 /// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -120,8 +120,8 @@ impl LibrarySource {
         let made = clock::instant();
         let (is_stored, is_handled) = (ctx.address(), ctx.address());
         let stored = move |outcome| is_stored.do_send(PieceStored { made, packets, outcome });
-        let handled = move |_: Handled| is_handled.do_send(PieceHandled { made, packets });
-        self.outlet.store_now(target, batch, Box::new(stored), Some(Box::new(handled)));
+        let handled = move |_: Outcome| is_handled.do_send(PieceHandled { made, packets });
+        self.outlet.store_now(target, batch, Box::new(stored), Box::new(handled));
     }
 
     fn owe(&mut self, packets: u64, ctx: &mut Context<Self>) {
