@@ -217,7 +217,7 @@ fn a_batch_may_wait_for_each_outcome() {
 
 #[test]
 fn nobody_hears_handled_of_a_packet_that_expired() {
-    let policy = "[[client.policy]]\ntargets = [\"short.*\"]\nttl = \"300 ms\"";
+    let policy = "[[client.policy]]\ntargets = [\"short.*\"]\nttl = \"1 s\"";
     let mut broker = Broker::with(policy, "", ALL_TO_FILE);
     broker.start_client();
     let mut connection = broker.connect();

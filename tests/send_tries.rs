@@ -103,16 +103,18 @@ fn who_gives_up_is_told_the_key_and_repeats_with_it() {
     let mut broker = Broker::new(ALL_TO_FILE);
     broker.start_client();
     let (door, _) = lossy(&broker, usize::MAX);
+    // Each door has keys of its own: whoever repeats does so at the same one.
+    let source = format!("http://127.0.0.1:{}", broker.source_port);
     let done = send(&broker, &["a", "x", "--timeout", "500ms", "--client", &door]);
     let said = text(&done.stderr);
     assert_eq!((done.status.code(), done.stdout.len()), (Some(75), 0), "{said}");
     assert!(said.contains("whether it is stored is not known"), "{said}");
     let key = option(&said, "--idempotency-key");
-    let repeated = send(&broker, &["a", "x", "--idempotency-key", key]);
+    let repeated = send(&broker, &["a", "x", "--idempotency-key", key, "--client", &source]);
     assert_eq!(repeated.status.code(), Some(0), "{}", text(&repeated.stderr));
-    let again = send(&broker, &["a", "x", "--idempotency-key", key]);
+    let again = send(&broker, &["a", "x", "--idempotency-key", key, "--client", &source]);
     assert_eq!(again.stdout, repeated.stdout);
-    let other = send(&broker, &["a", "y", "--idempotency-key", key]);
+    let other = send(&broker, &["a", "y", "--idempotency-key", key, "--client", &source]);
     assert_eq!(other.status.code(), Some(65), "{}", text(&other.stderr));
 
     // Lines are known by the key and their number, however they are gathered into requests.
@@ -123,13 +125,35 @@ fn who_gives_up_is_told_the_key_and_repeats_with_it() {
     let said = text(&done.stderr);
     assert_eq!(done.status.code(), Some(75), "{said}");
     let (from, key) = (option(&said, "--from-line"), option(&said, "--idempotency-key"));
-    let go_on = ["b", &lines, "--lines", "--from-line", from, "--idempotency-key", key];
+    let go_on = [
+        "b",
+        &lines,
+        "--lines",
+        "--from-line",
+        from,
+        "--idempotency-key",
+        key,
+        "--client",
+        &source,
+    ];
     for _ in 0..2 {
         let done = send(&broker, &go_on);
         assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     }
-    let third =
-        send(&broker, &["b", &lines, "--lines", "--from-line", "3", "--idempotency-key", key]);
+    let third = send(
+        &broker,
+        &[
+            "b",
+            &lines,
+            "--lines",
+            "--from-line",
+            "3",
+            "--idempotency-key",
+            key,
+            "--client",
+            &source,
+        ],
+    );
     assert_eq!(text(&third.stdout).lines().count(), 2);
     broker.start_server();
     broker.drain();
