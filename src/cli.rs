@@ -10,6 +10,7 @@ use crate::bench::{BenchArgs, BenchPart};
 use crate::config;
 use crate::dead_letters::DeadLetterCommand;
 use crate::handlers::HandlerCommand;
+use crate::send::SendArgs;
 use crate::spool::SpoolCommand;
 use crate::top::TopArgs;
 
@@ -210,48 +211,6 @@ pub struct LedgerBackupArgs {
     /// Where the config is.
     #[command(flatten)]
     pub config: ConfigArgs,
-}
-
-/// What to send.
-#[derive(Debug, Args)]
-pub struct SendArgs {
-    /// The target id
-    pub target: String,
-    /// The data: text, @FILE, or - for standard input (the default); @@x is the text @x
-    pub data: Option<String>,
-    /// Send each line as a packet of its own
-    #[arg(long)]
-    pub lines: bool,
-    /// A header of the packet; may be repeated
-    #[arg(long = "header", value_name = "K=V")]
-    pub headers: Vec<String>,
-    /// The media type of the data
-    #[arg(long, value_name = "TYPE")]
-    pub content_type: Option<String>,
-    /// For how long the packet is worth sending; later it expires [default: as its policy says]
-    #[arg(long, value_parser = duration, value_name = "DURATION")]
-    pub ttl: Option<Duration>,
-    /// What to wait for
-    #[arg(long, value_enum, default_value_t = Wait::Stored)]
-    pub wait: Wait,
-    /// How long to wait
-    #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
-    pub timeout: Duration,
-    /// Where the config of the client is.
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The client's door: unix:/path or http://host:port [default: from the config]
-    #[arg(long, env = "PAQUEBOT_CLIENT", value_name = "ADDRESS")]
-    pub client: Option<String>,
-}
-
-/// What `send` waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Wait {
-    /// Durable on this machine.
-    Stored,
-    /// Handled at the server.
-    Handled,
 }
 
 /// What to torture, and how long.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use serde_json::Value;
 
 use crate::cli::ConfigArgs;
@@ -47,7 +47,10 @@ pub fn ask(
         return found.ok_or_else(unread);
     }
     let detail = found.as_ref().and_then(|problem| problem.get("detail")?.as_str());
-    let Some(detail) = detail else {
+    // A process without a server does not know the path, which it says, or not the method.
+    let is_foreign = found.as_ref().is_some_and(|problem| problem.get("path").is_some())
+        || answer.status == StatusCode::METHOD_NOT_ALLOWED;
+    let Some(detail) = detail.filter(|_| !is_foreign) else {
         let message = format!("{door} answered {} (is it a server?)", answer.status);
         return Err(Failure::new(Code::Unavailable, message));
     };

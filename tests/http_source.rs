@@ -57,8 +57,8 @@ fn each_kind_of_bad_request_is_refused_with_what_was_expected_and_found() {
     let headers = [kind, ("idempotency-key", "k")];
     let reply = broker.connect().request("POST", "/v1/packets", lines, &headers);
     assert_problem(&reply, 400, "bad-request", "expected a key for each line");
-    let reply = broker.connect().request("POST", "/v1/packets?wait=handled", lines, &[kind]);
-    assert_problem(&reply, 400, "bad-request", "answered when it is stored");
+    let reply = broker.connect().post("orders?timeout=6min", b"x", &[]);
+    assert_problem(&reply, 400, "bad-request", "expected at most 300s");
     assert_eq!(broker.backlog(), 0, "nothing of it was stored");
     assert_eq!(broker.post("orders", &"x".repeat(1024)).status, 202, "the limit itself is fine");
 }
@@ -70,12 +70,13 @@ fn a_batch_has_an_answer_for_each_line_and_keeps_what_is_good() {
     broker.start_client();
     let reply = broker.connect().post_lines(
         "{\"target\":\"a.1\",\"data\":\"one\"}\n\
-         {\"target\":\"a.1\",\"json\":{\"k\": [1, 2]},\"headers\":{\"h\":\"v\"}}\n\
+         {\"target\":\"a.1\",\"json\":{\"k\": [1, 2]},\"headers\":{\"H-Name\":\"v\"}}\n\
          not json\n\
          \n\
          {\"target\":\"a..1\",\"data\":\"x\"}\n\
          {\"target\":\"a.2\",\"data_base64\":\"AP8=\",\"content_type\":\"x/y\"}\n\
-         {\"target\":\"a.2\",\"data\":\"x\",\"json\":1}\n",
+         {\"target\":\"a.2\",\"data\":\"x\",\"json\":1}\n\
+         {\"target\":\"a.2\",\"data\":\"x\",\"headers\":{\"no name\":\"v\"}}\n",
     );
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
@@ -83,7 +84,10 @@ fn a_batch_has_an_answer_for_each_line_and_keeps_what_is_good() {
         reply.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let states: Vec<_> = answers.iter().map(|answer| answer["state"].as_str()).collect();
     let stored = Some("stored");
-    assert_eq!(states, [stored, stored, None, None, stored, None]);
+    assert_eq!(states, [stored, stored, None, None, stored, None, None]);
+    // A blank line has no answer, and is a line all the same.
+    let lines: Vec<_> = answers.iter().map(|answer| answer["line"].as_u64()).collect();
+    assert_eq!(lines, [None, None, Some(3), Some(5), None, Some(7), Some(8)]);
     assert_eq!((&answers[0]["number"], &answers[1]["number"]), (&1.into(), &2.into()));
     assert_eq!(answers[2]["type"], "urn:paquebot:problem:bad-request");
     assert_eq!(answers[3]["type"], "urn:paquebot:problem:bad-target");
@@ -93,7 +97,7 @@ fn a_batch_has_an_answer_for_each_line_and_keeps_what_is_good() {
     let lines = broker.lines("out.ndjson");
     let json = lines.iter().find(|line| line["number"] == 2).unwrap();
     assert_eq!(json["data"], "{\"k\": [1, 2]}", "JSON is kept to the letter");
-    assert_eq!(json["headers"]["h"], "v");
+    assert_eq!(json["headers"]["h-name"], "v", "as in a request");
     let bytes = lines.iter().find(|line| line["target"] == "a.2").unwrap();
     assert_eq!((&bytes["data_base64"], &bytes["data"]), (&"AP8=".into(), &serde_json::Value::Null));
     assert_eq!(bytes["content_type"], "x/y");

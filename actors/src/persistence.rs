@@ -6,11 +6,12 @@
 use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
 use paquebot_store::{
-    AppendError, Identity, Key, Parcel, Part, Position, ReadError, Reply, Spool, Stored, Stretch,
+    AppendError, Identity, Parcel, Part, Patience, Position, ReadError, Reply, Spool, Stored,
+    Stretch,
 };
 
 use crate::permit::Permit;
-use crate::receipts::{Handled, Receipts};
+use crate::receipts::{Outcome, Receipts, Waiter};
 
 /// How many messages may wait; permits bound them long before.
 const MAILBOX_MESSAGES: usize = 64 * 1024;
@@ -46,14 +47,10 @@ pub struct Store {
     pub target: TargetId,
     /// The packets.
     pub batch: Batch,
-    /// Under which key they are handed over, if under any.
-    pub key: Option<Key>,
-    /// Their place in memory, given back when they are on disk.
-    pub permit: Permit,
     /// Called after the fsync, or with what is in the way.
     pub stored: Reply<Result<Stored, AppendError>>,
     /// Called when the last of them has a final outcome at the server.
-    pub handled: Option<Reply<Handled>>,
+    pub ended: Option<Reply<Outcome>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -66,22 +63,19 @@ impl Handler<Store> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: Store, _: &mut Self::Context) {
-        let Store { target, batch, key, permit, stored, handled } = store;
+        let Store { target, batch, stored, ended } = store;
         let receipts = self.receipts.clone();
         let reply = move |outcome: Result<Vec<Stored>, AppendError>| {
-            drop(permit);
             let outcome =
                 outcome.and_then(|answers| answers.first().copied().ok_or(AppendError::Closed));
-            // What was stored long ago may have had its outcome before anybody can tell.
-            if let (Ok(batch), Some(handled)) = (&outcome, handled)
-                && !batch.again
-            {
-                receipts.promise(batch.lane, batch.first, batch.count, handled);
+            if let (Ok(batch), Some(ended)) = (&outcome, ended) {
+                receipts.promise(batch.lane, batch.first, batch.count, Waiter::Call(ended));
             }
             stored(outcome);
         };
-        let parts = vec![Part { target, batch, key }];
-        self.spool.store(Parcel { parts, positions: Vec::new(), reply: Box::new(reply) });
+        let parts = vec![Part { target, batch, key: None }];
+        let (positions, reply) = (Vec::new(), Box::new(reply));
+        self.spool.store(Parcel { parts, positions, patience: None, reply });
     }
 }
 
@@ -93,6 +87,8 @@ pub struct StoreParcel {
     pub parts: Vec<Part>,
     /// How far the source has come with them.
     pub positions: Vec<Position>,
+    /// Whether somebody still waits for them; nothing for who never gives up.
+    pub patience: Option<Patience>,
     /// Their place in memory, given back when they are on disk.
     pub permit: Permit,
     /// Called after the fsync, or with what is in the way.
@@ -109,12 +105,25 @@ impl Handler<StoreParcel> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: StoreParcel, _: &mut Self::Context) {
-        let StoreParcel { parts, positions, permit, stored } = store;
+        let StoreParcel { parts, positions, patience, permit, stored } = store;
         let reply = move |outcome| {
             drop(permit);
             stored(outcome);
         };
-        self.spool.store(Parcel { parts, positions, reply: Box::new(reply) });
+        self.spool.store(Parcel { parts, positions, patience, reply: Box::new(reply) });
+    }
+}
+
+/// Somebody waits for room no longer.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Hurry;
+
+impl Handler<Hurry> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, _: Hurry, _: &mut Self::Context) {
+        self.spool.hurry();
     }
 }
 
@@ -151,7 +160,7 @@ impl Handler<DropThrough> for Persistence {
     fn handle(&mut self, order: DropThrough, _: &mut Self::Context) {
         let DropThrough { lane, through, dead, skipped } = order;
         self.spool.drop_through(lane, through, dead.len() as u64, skipped);
-        self.receipts.settle(lane, through, &dead);
+        self.receipts.settle(lane, through, &dead, skipped);
     }
 }
 

@@ -149,6 +149,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         pending_bytes: 300,
         declared: 0,
         totals: LaneTotals::default(),
+        skipped: 0,
         retiring: false,
     };
     let (meters, board) = (ClientMeters::new(8), LinkBoard::default());

@@ -26,7 +26,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use paquebot_actors::source::{HttpListener, HttpOptions, routes};
+use paquebot_actors::source::{HttpListener, HttpOptions, Problem, routes, with_the_rest};
 use tokio::sync::{oneshot, watch};
 
 pub use status::{ClientView, HandlerView, ServerView};
@@ -91,7 +91,7 @@ impl Admin {
                 .map_err(Failure::of(Code::Io, &doing))?;
             let far = admin.listen.reach() == Reach::Network;
             let routes = if far { public } else { private.clone() };
-            doors.push((HttpListener::Tcp(socket, CONNECTIONS_MAX), routes));
+            doors.push((HttpListener::Tcp(socket, CONNECTIONS_MAX), with_the_rest(routes)));
             tracing::info!(listen = %admin.listen, "admin: metrics, health and status");
         }
         if let Some(outlet) = sender {
@@ -106,6 +106,7 @@ impl Admin {
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
         private = private.merge(backup::routes(desk.parts.server.as_ref()));
+        let private = with_the_rest(private);
         let mut sockets = Vec::new();
         let dirs = [
             config.client.as_ref().map(|client| &client.data_dir),
@@ -233,5 +234,9 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
 
 /// Why there is no answer.
 fn failed(status: StatusCode, detail: &str) -> Response {
-    (status, Json(serde_json::json!({ "detail": detail }))).into_response()
+    if status == StatusCode::BAD_REQUEST {
+        return Problem::bad_request(detail.to_owned()).into_response();
+    }
+    Problem::new("store-failed", "the store does not answer", status, detail.to_owned())
+        .into_response()
 }

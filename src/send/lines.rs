@@ -11,15 +11,13 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request};
 use paquebot_actors::clock;
-use paquebot_protocol::TargetId;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::input::Input;
-use super::{MARGIN, headers, problem};
-use crate::cli::SendArgs;
+use super::tries::{Tries, passes};
+use super::{Sending, problem, put};
 use crate::config::duration_in_words;
-use crate::door::Door;
 use crate::exit::{Code, Failure};
 
 /// Lines of one request, and about their bytes; a source takes more.
@@ -45,24 +43,24 @@ struct Line<'a> {
     headers: &'a BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<String>,
+    idempotency_key: String,
 }
 
 /// How far it is.
 struct Progress {
+    /// The line that is next, from 1.
+    next: u64,
     stored: u64,
+    filtered: u64,
     refused: u64,
     told: Option<Instant>,
 }
 
 /// Hands over every line.
-pub(super) fn send(
-    args: &SendArgs,
-    target: &TargetId,
-    door: &Door,
-    input: Input,
-) -> Result<(), Failure> {
+pub(super) fn send(sending: &Sending<'_>, input: Input) -> Result<(), Failure> {
     let lines = read(input);
-    let mut progress = Progress { stored: 0, refused: 0, told: None };
+    let next = sending.args.from_line;
+    let mut progress = Progress { next, stored: 0, filtered: 0, refused: 0, told: None };
     let mut unreadable = None;
     while unreadable.is_none()
         && let Ok(first) = lines.recv()
@@ -80,15 +78,20 @@ pub(super) fn send(
                 next = lines.try_recv().ok();
             }
         }
-        send_batch(args, target, door, &batch, &mut progress)?;
+        sending
+            .batch(&batch, &mut progress)
+            .map_err(|failure| progress.stopped(sending, failure))?;
         progress.tell(false);
     }
     progress.tell(true);
     if let Some(failure) = unreadable {
         return Err(failure);
     }
-    if progress.refused > 0 {
-        let Progress { stored, refused, .. } = progress;
+    let Progress { stored, filtered, refused, .. } = progress;
+    if filtered > 0 {
+        eprintln!("filtered: {filtered} lines that the source does not want; {stored} were stored");
+    }
+    if refused > 0 {
         let message = format!("{stored} lines were stored, {refused} were refused");
         return Err(Failure::new(Code::Data, message));
     }
@@ -114,65 +117,97 @@ fn read(mut input: Input) -> Receiver<Result<Vec<u8>, Failure>> {
     lines
 }
 
-fn send_batch(
-    args: &SendArgs,
-    target: &TargetId,
-    door: &Door,
-    lines: &[Vec<u8>],
-    progress: &mut Progress,
-) -> Result<(), Failure> {
-    let headers = headers(args)?;
-    let mut body = Vec::new();
-    for line in lines {
-        let data = str::from_utf8(line).ok();
-        let line = Line {
-            target: target.as_str(),
-            data,
-            data_base64: data.is_none().then(|| BASE64_STANDARD.encode(line)),
-            content_type: args.content_type.as_deref(),
-            headers: &headers,
-            ttl: args.ttl.map(duration_in_words),
-        };
-        serde_json::to_writer(&mut body, &line)
-            .map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
-        body.push(b'\n');
-    }
-    let request = Request::builder().method(Method::POST).uri("/v1/packets");
-    let request = request.header("host", "paquebot").header("content-type", "application/x-ndjson");
-    let request = request.body(Full::new(Bytes::from(body)));
-    let request = request.map_err(Failure::of(Code::Internal, "the request"))?;
-    let before = progress.stored + progress.refused;
-    let answer = door.ask(request, args.timeout.saturating_add(MARGIN)).map_err(|failure| {
-        let from = before + 1;
-        Failure::new(failure.code, format!("{} (from line {from} on)", failure.message))
-    })?;
-    if !answer.status.is_success() {
-        return Err(progress.stopped(problem(door, answer.status.as_u16(), &answer.body)));
-    }
-    let mut ids = String::new();
-    let mut stopped = None;
-    for answer in answer.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let told: Value = serde_json::from_slice(answer).unwrap_or_default();
-        let Some(status) = told.get("status").and_then(Value::as_u64) else {
-            // An event that `when` does not want has no id.
-            ids.push_str(told.get("id").and_then(Value::as_str).unwrap_or("-"));
-            ids.push('\n');
-            progress.stored += 1;
-            continue;
-        };
-        let failure = problem(door, u16::try_from(status).unwrap_or_default(), answer);
-        if failure.code == Code::TryLater {
-            stopped = Some(failure);
-            break;
+impl Sending<'_> {
+    /// Hands over some lines; those that came to nothing for a moment are tried again.
+    fn batch(&self, lines: &[Vec<u8>], progress: &mut Progress) -> Result<(), Failure> {
+        let mut tries = Tries::new(&self.door, self.args.timeout, false);
+        let mut rest = lines;
+        while !rest.is_empty() {
+            let body = self.body(rest, progress.next)?;
+            let answer = tries.ask(|timeout| {
+                let path = format!("/v1/packets?timeout={timeout}");
+                let request = Request::builder().method(Method::POST).uri(path);
+                let request = request.header("host", "paquebot");
+                let request = request.header("content-type", "application/x-ndjson");
+                let request = request.body(Full::new(body.clone()));
+                request.map_err(Failure::of(Code::Internal, "the request"))
+            })?;
+            if !answer.status.is_success() {
+                let body = serde_json::from_slice(&answer.body).unwrap_or_default();
+                return Err(problem(&self.door, answer.status.as_u16(), &body));
+            }
+            let (taken, stopped) = self.take(&answer.body, progress)?;
+            rest = rest.get(taken..).unwrap_or_default();
+            match stopped {
+                Some((failure, passes)) if !passes || !tries.pause() => return Err(failure),
+                None if !rest.is_empty() => {
+                    let message = format!("{}: an answer for each line, found fewer", self.door);
+                    return Err(Failure::new(Code::Internal, message));
+                }
+                _ => {}
+            }
         }
-        progress.refused += 1;
-        if progress.refused <= SHOWN_MAX {
-            eprintln!("line {}: {}", progress.stored + progress.refused, failure.message);
-        }
+        Ok(())
     }
-    let printed = std::io::stdout().write_all(ids.as_bytes());
-    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))?;
-    stopped.map_or(Ok(()), |failure| Err(progress.stopped(failure)))
+
+    /// Takes the answers up to the first line that may be tried again: how many these were, and why the
+    /// next was not taken, and whether that passes.
+    fn take(
+        &self,
+        answers: &[u8],
+        progress: &mut Progress,
+    ) -> Result<(usize, Option<(Failure, bool)>), Failure> {
+        let (mut printed, mut taken, mut stopped) = (String::new(), 0, None);
+        for answer in answers.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let told: Value = serde_json::from_slice(answer).unwrap_or_default();
+            match told.get("status").and_then(Value::as_u64) {
+                Some(status) => {
+                    let status = u16::try_from(status).unwrap_or_default();
+                    let failure = problem(&self.door, status, &told);
+                    if failure.code == Code::TryLater {
+                        stopped = Some((failure, passes(&told)));
+                        break;
+                    }
+                    progress.refused += 1;
+                    if progress.refused <= SHOWN_MAX {
+                        eprintln!("line {}: {}", progress.next, failure.message);
+                    }
+                }
+                None => {
+                    self.print(&told, &mut printed);
+                    match told.get("state").and_then(Value::as_str) {
+                        Some("filtered") => progress.filtered += 1,
+                        _ => progress.stored += 1,
+                    }
+                }
+            }
+            progress.next += 1;
+            taken += 1;
+        }
+        put(&printed)?;
+        Ok((taken, stopped))
+    }
+
+    /// Lines as the source takes them.
+    fn body(&self, lines: &[Vec<u8>], first: u64) -> Result<Bytes, Failure> {
+        let mut body = Vec::new();
+        for (number, line) in (first..).zip(lines) {
+            let data = str::from_utf8(line).ok();
+            let line = Line {
+                target: self.target.as_str(),
+                data,
+                data_base64: data.is_none().then(|| BASE64_STANDARD.encode(line)),
+                content_type: self.args.content_type.as_deref(),
+                headers: &self.headers,
+                ttl: self.args.ttl.map(duration_in_words),
+                idempotency_key: self.key_of(number),
+            };
+            serde_json::to_writer(&mut body, &line)
+                .map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+            body.push(b'\n');
+        }
+        Ok(body.into())
+    }
 }
 
 impl Progress {
@@ -192,9 +227,13 @@ impl Progress {
     }
 
     /// The failure that ends it, with where to go on.
-    fn stopped(&self, Failure { code, message }: Failure) -> Failure {
-        let (stored, next) = (self.stored, self.stored + self.refused + 1);
-        let message = format!("{message}\n{stored} lines were stored; go on from line {next}");
+    fn stopped(&self, sending: &Sending<'_>, Failure { code, message }: Failure) -> Failure {
+        let Self { stored, next, .. } = *self;
+        let again = sending.from(next);
+        let message = format!(
+            "{message}\n{stored} lines were stored; go on from line {next} with {again}: what is stored \
+             already is not stored again"
+        );
         Failure::new(code, message)
     }
 }

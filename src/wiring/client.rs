@@ -62,7 +62,8 @@ impl ClientPart {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
         let meters = ClientMeters::new(targets_max);
-        let (spool, opened) = open(config, Arc::clone(&link), meters.clone())?;
+        let receipts = Receipts::default();
+        let (spool, opened) = open(config, Arc::clone(&link), meters.clone(), receipts.clone())?;
         let Opened { identity, made_for, lanes, retired, notes, damage } = opened;
         meters.carry(&retired);
         for note in notes {
@@ -78,8 +79,8 @@ impl ClientPart {
                  numbers stay, rights at the server go by the new name");
         }
         let arbiter = Arbiter::new().handle();
-        let receipts = Receipts::default();
-        let door = Persistence::new(spool.clone(), receipts);
+        receipts.begin(&lanes);
+        let door = Persistence::new(spool.clone(), receipts.clone());
         let persistence = Persistence::start_in_arbiter(&arbiter, |_| door);
         let board = LinkBoard::default();
         let options = ConnectionOptions {
@@ -114,6 +115,7 @@ impl ClientPart {
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
         let outlet = Outlet::new(
             &persistence,
+            receipts,
             memory.clone(),
             packet_bytes_max,
             meters.clone(),
@@ -267,6 +269,7 @@ fn open(
     config: &config::Client,
     link: Arc<OnceLock<Addr<Connection>>>,
     meters: ClientMeters,
+    receipts: Receipts,
 ) -> Result<(Spool, Opened), Failure> {
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
     let mut options = SpoolOptions::new(config.data_dir.clone(), config.spool.max_bytes, lanes_max);
@@ -286,6 +289,7 @@ fn open(
         if packets > 0 {
             commits.committed(took, packets);
         }
+        receipts.buried(&buried);
         if let Some(connection) = link.get() {
             if !ended.is_empty() {
                 connection.do_send(Ended(std::mem::take(&mut ended)));

@@ -83,6 +83,9 @@ pub enum AppendError {
     /// The disk has no room, whatever the quota says.
     #[error("expected room on the disk, found none")]
     DiskFull,
+    /// Nobody waited for the packets any more before they were stored: they were not.
+    #[error("expected somebody to wait for the packet, found nobody any more")]
+    Abandoned,
     /// The key was used before, for something else.
     #[error("expected a new key, found it used for packet {spool}-{lane}-{number} with other data")]
     KeyReused {

@@ -43,6 +43,6 @@ pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
     Append, Committed, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Parcel,
-    Part, Policies, Position, Quarantine, Reading, RetiredTotals, Spool, SpoolOptions, SpoolStatus,
-    Stored, StoredRun, Stretch, SystemClock, Tombstone, WhenFull,
+    Part, Patience, Policies, Position, Quarantine, Reading, RetiredTotals, Spool, SpoolOptions,
+    SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone, WhenFull,
 };

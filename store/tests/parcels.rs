@@ -34,7 +34,7 @@ fn store(
     parts: Vec<Part>,
     positions: Vec<Position>,
 ) -> Result<Vec<Stored>, AppendError> {
-    ask(|reply| rig.spool.store(Parcel { parts, positions, reply }))
+    ask(|reply| rig.spool.store(Parcel { parts, positions, patience: None, reply }))
 }
 
 /// How far the source has come in its one file.
@@ -168,7 +168,7 @@ fn keyed(rig: &SpoolRig, key: u128, data: &[u8]) -> Result<Stored, AppendError> 
     let content = u64::from_be_bytes(*[data, &[0; 8]].concat().first_chunk().unwrap());
     let key = Some(Key { source: 5, key, content });
     let part = Part { target: target("a"), batch: batch(&[data.to_vec()]), key };
-    store(rig, vec![part], Vec::new()).map(|all| all[0])
+    store(rig, vec![part], Vec::new()).and_then(|all| all[0].checked())
 }
 
 #[test]
@@ -198,6 +198,40 @@ fn keys_that_wait_for_one_commit_are_told_apart_too() {
     assert_eq!((stored[0].first, stored[0].again), (stored[1].first, false));
     assert!(stored[1].again);
     assert_eq!(next(&rig, "a"), 1);
+}
+
+#[test]
+fn a_key_that_was_used_for_something_else_keeps_no_other_part_back() {
+    let rig = SpoolRig::new();
+    let first = keyed(&rig, 1, b"one").unwrap();
+    let part = |key: u128, content: u64| {
+        let key = Some(Key { source: 5, key, content });
+        Part { target: target("a"), batch: batch(&[b"x".to_vec()]), key }
+    };
+    let stored = store(&rig, vec![part(7, 7), part(1, 1), part(8, 8)], Vec::new()).unwrap();
+    assert_eq!(stored[1], Stored { again: true, differs: true, ..first });
+    assert_eq!((stored[0].first.0, stored[2].first.0), (2, 3), "in order, and nothing between");
+    assert_eq!(next(&rig, "a"), 3);
+}
+
+#[test]
+fn a_key_is_answered_in_a_full_spool_too() {
+    let max_bytes = 4 << 20;
+    let options = SpoolOptions { max_bytes, segment_bytes: 512 << 10, ..options() };
+    let rig = SpoolRig::open(CrashDisk::new(1), options).unwrap();
+    let data = vec![b'x'; 200_000];
+    let mut stored = Vec::new();
+    let refused = loop {
+        match keyed(&rig, stored.len() as u128, &data) {
+            Ok(one) => stored.push(one),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, AppendError::Full { .. }), "{refused:?}");
+    for (key, first) in stored.iter().enumerate() {
+        let again = keyed(&rig, key as u128, &data).unwrap();
+        assert_eq!(again, Stored { again: true, ..*first });
+    }
 }
 
 #[test]

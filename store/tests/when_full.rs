@@ -16,10 +16,16 @@ use std::time::Duration;
 use common::{CrashDisk, SpoolRig, batch, data, options, target, until};
 use paquebot_protocol::{Lane, Number};
 use paquebot_store::{
-    Append, AppendError, LanePolicy, Policies, SpoolOptions, Stored, Stretch, WhenFull,
+    Append, AppendError, LanePolicy, Parcel, Part, Patience, Policies, SpoolOptions, Stored,
+    Stretch, WhenFull,
 };
 
 const MAX_BYTES: u64 = 32 << 20;
+
+/// How long an answer may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Answer = Result<Vec<Stored>, AppendError>;
 
 /// A packet that fills its page.
 const PACKET_BYTES: usize = 15_800;
@@ -163,6 +169,73 @@ fn who_may_wait_waits_for_room_and_keeps_the_order() {
     let expected: Vec<_> =
         data(0, asked, PACKET_BYTES).into_iter().map(|data| data[0..3].to_vec()).collect();
     assert_eq!(order, expected);
+}
+
+/// Asks for a packet to be stored, by somebody with patience.
+fn ask(rig: &SpoolRig, bytes: usize, patience: &Patience) -> mpsc::Receiver<Answer> {
+    let (answer, answered) = mpsc::channel();
+    let parts =
+        vec![Part { target: target("block.1"), batch: batch(&[vec![b'x'; bytes]]), key: None }];
+    let reply = Box::new(move |stored| drop(answer.send(stored)));
+    let patience = Some(patience.clone());
+    rig.spool.store(Parcel { parts, positions: Vec::new(), patience, reply });
+    answered
+}
+
+/// A spool in which packets that may wait for room do so; gives how many hold the room.
+fn full() -> (SpoolRig, u64) {
+    let rig = rig();
+    let (held, _) = fill(&rig, "keep");
+    // What is left to others is used up, too.
+    fill(&rig, "other");
+    (rig, held)
+}
+
+#[test]
+fn whose_patience_runs_out_hears_what_is_in_the_way_and_nothing_is_stored_later() {
+    let (rig, held) = full();
+    let (patience, other) = (Patience::default(), Patience::default());
+    let (large, small) = (ask(&rig, 900_000, &patience), ask(&rig, 10, &other));
+    patience.run_out();
+    rig.spool.hurry();
+    let refused = large.recv_timeout(PATIENCE).unwrap().unwrap_err();
+    assert!(matches!(refused, AppendError::Full { .. } | AppendError::LaneFull { .. }));
+    // Whoever comes later with no patience left does not begin to wait.
+    assert!(ask(&rig, 900_000, &patience).recv_timeout(PATIENCE).unwrap().is_err());
+    rig.spool.drop_through(Lane(1), Number(held), 0, 0);
+    let stored = small.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(stored[0].first, Number(1), "the first that is stored there");
+    let stored = ask(&rig, 900_000, &patience).recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(stored[0].first, Number(2), "where there is room, no patience is needed");
+}
+
+#[test]
+fn nothing_is_stored_for_whoever_has_left() {
+    let (rig, held) = full();
+    let (gone, late) = (Patience::default(), Patience::default());
+    let waiting = ask(&rig, 900_000, &gone);
+    gone.leave();
+    rig.spool.hurry();
+    assert!(waiting.recv_timeout(PATIENCE).unwrap().is_err());
+    rig.spool.drop_through(Lane(1), Number(held), 0, 0);
+    assert_eq!(ask(&rig, 10, &gone).recv_timeout(PATIENCE).unwrap(), Err(AppendError::Abandoned));
+    let stored = ask(&rig, 10, &late).recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(stored[0].first, Number(1));
+}
+
+#[test]
+fn whoever_stands_behind_one_that_leaves_has_room_at_once() {
+    let (rig, _) = full();
+    let (large, small) = (Patience::default(), Patience::default());
+    // So much that it finds no room where a small one does.
+    let (first, second) = (ask(&rig, 4_000_000, &large), ask(&rig, 10, &small));
+    rig.append("carrier", &data(0, 1, 1)).ok();
+    let nobody = second.try_recv();
+    assert!(nobody.is_err(), "it does not overtake: {nobody:?}");
+    large.leave();
+    rig.spool.hurry();
+    assert!(first.recv_timeout(PATIENCE).unwrap().is_err());
+    second.recv_timeout(PATIENCE).unwrap().unwrap();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::outlet::Outlet;
 use crate::clock;
-use crate::receipts::Handled;
+use crate::receipts::Outcome;
 
 /// The longest latency that is told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -138,7 +138,7 @@ impl LibrarySource {
         let made = clock::instant();
         let (is_stored, is_handled) = (ctx.address(), ctx.address());
         let stored = move |outcome| is_stored.do_send(PieceStored { made, packets, outcome });
-        let handled = move |_: Handled| is_handled.do_send(PieceHandled { made, packets });
+        let handled = move |_: Outcome| is_handled.do_send(PieceHandled { made, packets });
         let wants_handled = !self.load.stored_is_enough;
         let handled = wants_handled.then(|| Box::new(handled) as _);
         self.outlet.store_now(target, batch, Box::new(stored), handled);

@@ -25,10 +25,11 @@ pub use exec::{EXEC_FIELDS, EXEC_LINE_FIELDS, ExecOptions, Output, Runs};
 pub use host::{HOST_FIELDS, HostOptions, Level, Metric, Side};
 pub use http::{
     HTTP_FIELDS, HttpListener, HttpOptions, HttpSource, Limited, Problem, StopSource, routes,
+    with_the_rest,
 };
 pub use library::{LibraryLoad, LibraryReport, LibrarySource};
 pub use lines::{LineOptions, LongLine};
-pub use outlet::{Handover, LifetimeOf, Lifetimes, Outlet};
+pub use outlet::{LifetimeOf, Lifetimes, Outlet, Requester};
 pub use recipe::{OnError, Recipe};
 pub use stdin::STDIN_FIELDS;
 pub use tail::{StartAt, TAIL_FIELDS, TailOptions};

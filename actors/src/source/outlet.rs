@@ -1,18 +1,19 @@
 //! The outlet: how a source hands packets over, and the back-pressure that it feels.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use paquebot_protocol::{Batch, TargetId};
-use paquebot_store::{AppendError, Key, Part, Position, Reply, Stored};
+use paquebot_store::{AppendError, Part, Patience, Position, Reply, Stored};
 use tokio::sync::oneshot;
 
 use crate::meters::ClientMeters;
 use crate::permit::{Permit, Purse};
-use crate::persistence::{Come, Persistence, Store, StoreParcel};
-use crate::receipts::Handled;
+use crate::persistence::{Come, Hurry, Persistence, Store, StoreParcel};
+use crate::receipts::{Outcome, Receipts, Waiter};
 
 /// The way into the spool, shared by all sources of a client.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Outlet {
     store: Recipient<Store>,
     parcels: Recipient<StoreParcel>,
     come: Recipient<Come>,
+    hurry: Recipient<Hurry>,
+    receipts: Receipts,
     memory: Purse,
     packet_bytes_max: usize,
     meters: ClientMeters,
@@ -39,14 +42,45 @@ impl fmt::Debug for Lifetimes {
     }
 }
 
-/// What became of packets that were handed over.
+/// Whoever waits for packets to be stored. When it goes away before, they are not, if that can still be
+/// helped.
 #[derive(Debug)]
-pub struct Handover {
-    /// Where they stand in their lane.
-    pub stored: Stored,
-    /// Resolves when the last of them has its final outcome; closed when the process stops first.
-    /// Nothing for what was stored before under the same key.
-    pub handled: Option<oneshot::Receiver<Handled>>,
+pub struct Requester {
+    patience: Patience,
+    hurry: Recipient<Hurry>,
+    waits: bool,
+}
+
+impl Requester {
+    /// Waits for `storing`, and for room until `enough` resolves: what has found none by then is
+    /// refused.
+    pub async fn wait<T>(
+        mut self,
+        storing: impl Future<Output = T>,
+        enough: impl Future<Output = ()>,
+    ) -> T {
+        let mut storing = pin!(storing);
+        let done = tokio::select! {
+            biased;
+            done = &mut storing => done,
+            () = enough => {
+                self.patience.run_out();
+                self.hurry.do_send(Hurry);
+                storing.await
+            }
+        };
+        self.waits = false;
+        done
+    }
+}
+
+impl Drop for Requester {
+    fn drop(&mut self) {
+        if self.waits {
+            self.patience.leave();
+            self.hurry.do_send(Hurry);
+        }
+    }
 }
 
 impl Outlet {
@@ -54,6 +88,7 @@ impl Outlet {
     #[must_use]
     pub fn new(
         persistence: &Addr<Persistence>,
+        receipts: Receipts,
         memory: Purse,
         packet_bytes_max: usize,
         meters: ClientMeters,
@@ -63,6 +98,8 @@ impl Outlet {
             store: persistence.clone().recipient(),
             parcels: persistence.clone().recipient(),
             come: persistence.clone().recipient(),
+            hurry: persistence.clone().recipient(),
+            receipts,
             memory,
             packet_bytes_max,
             meters,
@@ -90,51 +127,62 @@ impl Outlet {
         self.memory.take(bytes).await.ok_or(AppendError::Closed)
     }
 
-    /// Hands packets over at once; what comes back waits until they are on disk. The permit goes
-    /// back then.
+    /// Somebody who is going to wait for packets to be stored.
+    #[must_use]
+    pub fn requester(&self) -> Requester {
+        Requester { patience: Patience::default(), hurry: self.hurry.clone(), waits: true }
+    }
+
+    /// Hands packets over at once, all of them or none; what comes back waits until they are on disk,
+    /// and the permit goes back then. A part whose key was used for something else is answered so.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
     pub fn store(
         &self,
-        target: TargetId,
-        batch: Batch,
-        key: Option<Key>,
+        parts: Vec<Part>,
         permit: Permit,
-        wants_handled: bool,
-    ) -> impl Future<Output = Result<Handover, AppendError>> + use<> {
+        requester: &Requester,
+    ) -> impl Future<Output = Result<Vec<Stored>, AppendError>> + use<> {
         let (stored, is_stored) = oneshot::channel();
-        let (handled, is_handled) = oneshot::channel();
-        // The requester may have gone away meanwhile; the packets are stored all the same.
-        let handled: Option<Reply<Handled>> =
-            wants_handled.then(|| Box::new(move |how| drop(handled.send(how))) as _);
-        let (meters, addressee, packets) =
-            (self.meters.clone(), target.clone(), batch.count() as u64);
-        let reply = move |outcome: Result<Stored, AppendError>| {
-            if outcome.is_err() {
-                meters.rejected(&addressee, packets);
+        let count = |part: &Part| (part.target.clone(), part.batch.count() as u64);
+        let (meters, counts): (_, Vec<_>) =
+            (self.meters.clone(), parts.iter().map(count).collect());
+        let reply = move |outcome: Result<Vec<Stored>, AppendError>| {
+            for (at, (target, packets)) in counts.iter().enumerate() {
+                let stored = outcome.as_ref().ok().and_then(|all| all.get(at));
+                if stored.is_none_or(|stored| stored.differs) {
+                    meters.rejected(target, *packets);
+                }
             }
+            // The requester may have gone away meanwhile.
             drop(stored.send(outcome));
         };
-        self.store.do_send(Store { target, batch, key, permit, stored: Box::new(reply), handled });
-        async move {
-            let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
-            let waits = wants_handled && !stored.again;
-            Ok(Handover { stored, handled: waits.then_some(is_handled) })
-        }
+        let (positions, patience) = (Vec::new(), Some(requester.patience.clone()));
+        let stored = Box::new(reply);
+        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, stored });
+        async move { is_stored.await.map_err(|_| AppendError::Closed)? }
+    }
+
+    /// Resolves when the packets have their final outcome, however long ago they were stored; closed
+    /// when the process stops first.
+    #[must_use]
+    pub fn outcome_of(&self, stored: &Stored) -> oneshot::Receiver<Outcome> {
+        let (ended, is_ended) = oneshot::channel();
+        self.receipts.promise(stored.lane, stored.first, stored.count, Waiter::One(ended));
+        is_ended
     }
 
     /// Hands packets over without waiting for room; for a source that bounds itself what it has
-    /// under way. `handled` is called when the last of them has its final outcome.
+    /// under way. `ended` is called when the last of them has its final outcome.
     pub fn store_now(
         &self,
         target: TargetId,
         batch: Batch,
         stored: Reply<Result<Stored, AppendError>>,
-        handled: Option<Reply<Handled>>,
+        ended: Option<Reply<Outcome>>,
     ) {
-        let (key, permit) = (None, Permit::none());
-        self.store.do_send(Store { target, batch, key, permit, stored, handled });
+        self.store.do_send(Store { target, batch, stored, ended });
     }
 
     /// Hands over what a source has gathered, with how far it has come, and waits until all of it is
@@ -151,7 +199,8 @@ impl Outlet {
         let (stored, is_stored) = oneshot::channel();
         // A source that stops has no use for the answer.
         let stored = Box::new(move |outcome| drop(stored.send(outcome)));
-        self.parcels.do_send(StoreParcel { parts, positions, permit, stored });
+        let patience = None;
+        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, stored });
         is_stored.await.map_err(|_| AppendError::Closed)?
     }
 

@@ -7,6 +7,7 @@ use paquebot_protocol::{
     Chain, ClientId, Lane, LedgerId, Millis, Number, PacketId, Run, SpoolId, TargetId,
 };
 
+use crate::error::AppendError;
 use crate::schema::RetiredRow;
 
 /// Who a spool is, in this opening (R7).
@@ -61,6 +62,8 @@ pub struct LaneState {
     pub declared: u64,
     /// What became of packets that were not handled.
     pub totals: LaneTotals,
+    /// How many numbers of it the server has skipped, as it said with the last drop (R8).
+    pub skipped: u64,
     /// Whether it has ended: it is empty, gets no other packet, and goes once the server has heard that
     /// it is retired (R6).
     pub retiring: bool,
@@ -226,11 +229,22 @@ pub struct Stored {
     pub first: Number,
     /// How many there are.
     pub count: u64,
-    /// Whether they had been stored before, under the same key.
+    /// Whether they had been stored before, under the same key: nothing was stored now.
     pub again: bool,
+    /// Whether what had been stored under the key is something else.
+    pub differs: bool,
 }
 
 impl Stored {
+    /// The same, unless something else had been stored under the key.
+    ///
+    /// # Errors
+    /// When what was handed over is not stored.
+    pub fn checked(self) -> Result<Self, AppendError> {
+        let Self { spool, lane, first, differs, .. } = self;
+        if differs { Err(AppendError::KeyReused { spool, lane, number: first }) } else { Ok(self) }
+    }
+
     /// The id of the packet at a place of the batch; the first is at 0.
     #[must_use]
     pub fn id_at(&self, place: u64) -> PacketId {

@@ -74,19 +74,33 @@ impl fmt::Debug for Policies {
     }
 }
 
-/// Packets that wait for room, in the order in which they came.
+/// Packets that wait for room, in the order in which they came, each with what is in its way.
 #[derive(Default)]
 pub(super) struct Parked {
-    waiting: VecDeque<Parcel>,
+    waiting: VecDeque<(Parcel, AppendError)>,
     bytes: usize,
 }
 
 impl Parked {
     /// Says to everyone who waits that the spool is closed.
     pub(super) fn close(&mut self) {
-        for parcel in self.waiting.drain(..) {
+        for (parcel, _) in self.waiting.drain(..) {
             Promise::new(parcel.reply).keep(Err(AppendError::Closed));
         }
+    }
+
+    /// Refuses those that wait no longer, with what is in their way; whether there were some.
+    fn refuse_impatient(&mut self) -> bool {
+        let before = self.waiting.len();
+        for (parcel, error) in mem::take(&mut self.waiting) {
+            if parcel.waits() {
+                self.waiting.push_back((parcel, error));
+            } else {
+                self.bytes = self.bytes.saturating_sub(parcel.bytes());
+                Promise::new(parcel.reply).keep(Err(error));
+            }
+        }
+        self.waiting.len() < before
     }
 
     /// Whether nobody waits.
@@ -163,26 +177,33 @@ impl Writer {
 
     /// Whether packets to a target have to wait because earlier ones do.
     pub(super) fn is_parked(&self, target: &TargetId) -> bool {
-        let mut parts = self.parked.waiting.iter().flat_map(|parcel| &parcel.parts);
+        let mut parts = self.parked.waiting.iter().flat_map(|(parcel, _)| &parcel.parts);
         parts.any(|part| part.target == *target)
     }
 
     /// Lets packets wait for room, when their policy says so and not too many wait already.
     pub(super) fn park(&mut self, parcel: Parcel, error: AppendError) {
-        let bytes: usize = parcel.parts.iter().map(|part| part.batch.bytes()).sum();
+        let bytes = parcel.bytes();
         let blocks = |part: &Part| self.policy_of(&part.target).when_full == WhenFull::Block;
-        let waits = parcel.parts.iter().any(blocks);
+        let waits = parcel.waits() && parcel.parts.iter().any(blocks);
         if !waits || self.parked.bytes + bytes > PARKED_BYTES_MAX {
             return Promise::new(parcel.reply).keep(Err(error));
         }
         self.parked.bytes += bytes;
-        self.parked.waiting.push_back(parcel);
+        self.parked.waiting.push_back((parcel, error));
+    }
+
+    /// Somebody waits no longer: those behind may have room.
+    pub(super) fn hurry(&mut self) {
+        if self.parked.refuse_impatient() {
+            self.unpark();
+        }
     }
 
     /// Tries those that wait again, each target's in order.
     pub(super) fn unpark(&mut self) {
         let Parked { waiting, .. } = mem::take(&mut self.parked);
-        for parcel in waiting {
+        for (parcel, _) in waiting {
             self.take_parcel(parcel);
         }
     }

@@ -79,6 +79,7 @@ impl Keys {
             first: Number(first),
             count,
             again: false,
+            differs: false,
         };
         Some((Key { content, ..*key }, stored))
     }

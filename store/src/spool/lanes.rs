@@ -120,6 +120,7 @@ impl LaneEntry {
             pending_bytes: self.pending_bytes,
             declared: self.declared(),
             totals: self.totals,
+            skipped: self.skipped,
             retiring: self.retiring,
         }
     }

@@ -39,6 +39,7 @@ mod mark;
 mod newest;
 mod open;
 mod parcel;
+mod patience;
 mod positions;
 mod quarantine;
 mod read;
@@ -68,6 +69,7 @@ pub use age::Reading;
 pub use full::{LanePolicy, Policies, WhenFull};
 pub(crate) use parcel::POSITION_BYTES_MAX;
 pub use parcel::{Key, Parcel, Part, Position};
+pub use patience::Patience;
 
 use bury::Burial;
 pub use facts::{
@@ -207,7 +209,7 @@ impl Spool {
             reply(stored.and_then(|all| all.first().copied().ok_or(AppendError::Closed)));
         });
         let parts = vec![Part { target, batch, key: None }];
-        self.store(Parcel { parts, positions: Vec::new(), reply });
+        self.store(Parcel { parts, positions: Vec::new(), patience: None, reply });
     }
 
     /// Stores what a source hands over, in one commit: all of it, or nothing.
@@ -215,6 +217,12 @@ impl Spool {
         if let Err(SendError(Order::Store(parcel))) = self.orders.send(Order::Store(parcel)) {
             (parcel.reply)(Err(AppendError::Closed));
         }
+    }
+
+    /// Looks at what waits for room: whose [`Patience`] has run out is answered now.
+    pub fn hurry(&self) {
+        // A closed spool has answered everybody.
+        let _ = self.orders.send(Order::Hurry);
     }
 
     /// The places of a source, each with how far it has come there, as of the last commit.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use paquebot_protocol::{Batch, Lane, Number, TargetId};
 
 use super::facts::Stored;
+use super::patience::Patience;
 use super::size;
 use super::stage::Waiting;
 use super::writer::Writer;
@@ -24,7 +25,10 @@ pub struct Parcel {
     pub parts: Vec<Part>,
     /// How far their source has come with them.
     pub positions: Vec<Position>,
-    /// Called when all of it is durable, with an answer for each part, or when none of it will be.
+    /// Whether somebody still waits for it; nothing for who never gives up.
+    pub patience: Option<Patience>,
+    /// Called when all of it is durable, with an answer for each part, or when none of it will be. A
+    /// part whose key was used for something else is answered so, and does not keep the others back.
     pub reply: Reply<Result<Vec<Stored>, AppendError>>,
 }
 
@@ -68,6 +72,18 @@ impl Position {
     }
 }
 
+impl Parcel {
+    /// The bytes of its packets.
+    pub(super) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.batch.bytes()).sum()
+    }
+
+    /// Whether it may wait for room.
+    pub(super) fn waits(&self) -> bool {
+        self.patience.as_ref().is_none_or(Patience::waits)
+    }
+}
+
 impl std::fmt::Debug for Parcel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (parts, positions) = (self.parts.len(), self.positions.len());
@@ -78,6 +94,9 @@ impl std::fmt::Debug for Parcel {
 impl Writer {
     /// Numbers a parcel for the next commit, lets it wait for room, or refuses it.
     pub(super) fn take_parcel(&mut self, parcel: Parcel) {
+        if parcel.patience.as_ref().is_some_and(Patience::is_gone) {
+            return Promise::new(parcel.reply).keep(Err(AppendError::Abandoned));
+        }
         if let Err(error) = self.check_parcel(&parcel) {
             return Promise::new(parcel.reply).keep(Err(error));
         }
@@ -97,7 +116,7 @@ impl Writer {
         }
         let mut new_targets = BTreeSet::new();
         for part in parcel.parts.iter().filter(|part| !part.batch.is_empty()) {
-            if self.answer_of(part)?.is_none()
+            if self.answer_of(part).is_none()
                 && self.stage.lane_of(&self.lanes, &part.target).is_none()
             {
                 new_targets.insert(&part.target);
@@ -110,20 +129,17 @@ impl Writer {
     }
 
     /// The answer that a part got before under its key.
-    fn answer_of(&self, part: &Part) -> Result<Option<Stored>, AppendError> {
-        let Some(key) = part.key else { return Ok(None) };
-        let known = self.stage.find_key(&key).or_else(|| self.keys.find(&key));
-        let Some((known, stored)) = known else { return Ok(None) };
-        if known.content == key.content {
-            return Ok(Some(Stored { again: true, ..stored }));
-        }
-        Err(AppendError::KeyReused { spool: stored.spool, lane: stored.lane, number: stored.first })
+    fn answer_of(&self, part: &Part) -> Option<Stored> {
+        let key = part.key?;
+        let (known, stored) = self.stage.find_key(&key).or_else(|| self.keys.find(&key))?;
+        Some(Stored { again: true, differs: known.content != key.content, ..stored })
     }
 
     /// Sees to it that there is room for all of a parcel.
     fn make_way(&mut self, parcel: &Parcel) -> Result<(), AppendError> {
         let mut bytes_of: BTreeMap<&TargetId, u64> = BTreeMap::new();
-        for part in &parcel.parts {
+        // What is stored already needs no room: its sender hears so in a full spool, too.
+        for part in parcel.parts.iter().filter(|part| self.answer_of(part).is_none()) {
             *bytes_of.entry(&part.target).or_default() += size::batch_bytes(&part.batch);
         }
         for (target, bytes) in &bytes_of {
@@ -142,7 +158,7 @@ impl Writer {
     /// Making room may have committed what was staged, and lanes with it, so that everything is
     /// looked up here.
     fn stage_parcel(&mut self, parcel: Parcel) {
-        let Parcel { parts, positions, reply } = parcel;
+        let Parcel { parts, positions, reply, .. } = parcel;
         let promise = Promise::new(reply);
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
@@ -161,9 +177,9 @@ impl Writer {
         if part.batch.is_empty() {
             // Nothing to make durable: there is no packet whose number could be told.
             let (lane, first) = (Lane(0), Number::NONE);
-            return Ok(Stored { spool, lane, first, count: 0, again: false });
+            return Ok(Stored { spool, lane, first, count: 0, again: false, differs: false });
         }
-        if let Some(stored) = self.answer_of(&part)? {
+        if let Some(stored) = self.answer_of(&part) {
             return Ok(stored);
         }
         let Part { target, batch, key } = part;
@@ -176,7 +192,7 @@ impl Writer {
         let numbered = self.stage.number(&self.lanes, lane, batch);
         let used_up = || AppendError::Failed("the lane's numbers used up".into());
         let (first, count) = numbered.ok_or_else(used_up)?;
-        let stored = Stored { spool, lane, first, count, again: false };
+        let stored = Stored { spool, lane, first, count, again: false, differs: false };
         if let Some(key) = key {
             self.stage.add_key(key, stored);
         }

@@ -59,6 +59,8 @@ const COMMIT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) enum Order {
     /// Store packets.
     Store(Parcel),
+    /// Somebody waits for room no longer.
+    Hurry,
     /// Let go of packets.
     Drop { lane: Lane, waived: Waived },
     /// Declare packets gone.
@@ -203,6 +205,7 @@ impl Writer {
     fn take(&mut self, order: Order) -> bool {
         match order {
             Order::Store(parcel) => self.take_parcel(parcel),
+            Order::Hurry => self.hurry(),
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),

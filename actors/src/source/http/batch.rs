@@ -1,28 +1,33 @@
 //! Many packets in one request: lines of JSON in, a line for each out. Not atomic: each line has
-//! its own answer.
+//! its own answer. Lines that are blank are passed over, and count when lines are.
+//!
+//! What goes to one target is stored together, in the order of its lines, or refused together when
+//! there is no room: no line overtakes another of its target.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use futures_util::future::join_all;
 use paquebot_protocol::{Batch, TargetId};
-use paquebot_store::{AppendError, Key, Stored};
+use paquebot_store::{AppendError, Key, Part, Stored};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tokio::time::Sleep;
 
 use super::KEY_HEADER;
-use super::desk::{Desk, Receipt, WaitQuery};
+use super::desk::{Desk, Receipt, Wait, WaitQuery};
 use super::order::Order;
 use super::problem::Problem;
 use crate::permit::Permit;
+use crate::receipts::Outcome;
 
 /// The most that one request may carry.
 const LINES_MAX: usize = 10_000;
@@ -58,32 +63,23 @@ enum Answer {
 /// What became of a line.
 #[derive(Debug)]
 enum Place {
-    /// It is in this bundle, at this place.
-    Bundle(usize, u64),
+    /// It is in this part of this bundle, at this place.
+    Bundle { bundle: usize, part: usize, at: u64 },
     /// It is none of the events that become packets.
     Filtered(TargetId),
     /// Something is wrong with it.
     Refused(Problem),
 }
 
-/// Packets that are stored together.
-#[derive(Debug)]
-struct Bundle {
-    target: TargetId,
-    batch: Batch,
-    key: Option<Key>,
-}
-
-/// What is to be stored, in order.
+/// What is to be stored, in order: for each target what is stored together.
 #[derive(Debug, Default)]
 struct Bundles {
-    bundles: Vec<Bundle>,
-    /// Where further packets for a target may go.
-    open: HashMap<TargetId, usize>,
+    bundles: Vec<(TargetId, Vec<Part>)>,
+    of: HashMap<TargetId, usize>,
 }
 
-/// What became of a bundle, and to whom it went.
-type Outcome = (TargetId, Result<Stored, AppendError>);
+/// What became of a bundle: whom it went to, and of each part where it stands and how it ended.
+type Outcomes = (TargetId, Result<Vec<(Stored, Option<Outcome>)>, Problem>);
 
 pub(super) async fn post_batch(
     State(desk): State<Arc<Desk>>,
@@ -93,15 +89,12 @@ pub(super) async fn post_batch(
 ) -> Response {
     let accepted = async {
         let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-        if desk.deadline(&query)?.is_some() {
-            let detail = "wait: expected stored, for a batch is answered when it is stored";
-            return Err(Problem::bad_request(detail.into()));
-        }
+        let wait = desk.wait(&query)?;
         if headers.contains_key(KEY_HEADER) {
             let detail = format!("{KEY_HEADER}: expected a key for each line, found one for all");
             return Err(Problem::bad_request(detail));
         }
-        accept(&desk, &headers, body).await
+        accept(&desk, wait, &headers, body).await
     };
     match accepted.await {
         Ok(response) => response,
@@ -112,8 +105,13 @@ pub(super) async fn post_batch(
     }
 }
 
-async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response, Problem> {
-    desk.check_origin(headers)?;
+async fn accept(
+    desk: &Desk,
+    wait: Wait,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let timer = pin!(tokio::time::sleep(wait.timeout));
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if media_type.and_then(|text| text.split(';').next()).map(str::trim) != Some(NDJSON) {
         let found = media_type.unwrap_or("none");
@@ -122,29 +120,20 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
     }
     // The permit is held until every line has its answer.
     let (body, _room) = desk.body(headers, body, BYTES_MAX).await?;
-    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let lines = (1..).zip(body.split(|byte| *byte == b'\n'));
     let (mut bundles, mut places) = (Bundles::default(), Vec::new());
-    for line in lines {
+    for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()) {
         if places.len() == LINES_MAX {
             return Err(Problem::too_large(format!(
                 "expected at most {LINES_MAX} lines, found more"
             )));
         }
-        places.push(gather(desk, line, &mut bundles));
+        places.push((number, gather(desk, line, &mut bundles)));
     }
-    // All at once, so that they share a commit; each is on its way before the next.
-    let waiting: Vec<_> = bundles
-        .bundles
-        .into_iter()
-        .map(|Bundle { target, batch, key }| {
-            let stored = desk.outlet.store(target.clone(), batch, key, Permit::none(), false);
-            async { (target, stored.await.map(|handover| handover.stored)) }
-        })
-        .collect();
-    let outcomes: Vec<Outcome> = join_all(waiting).await;
+    let outcomes = store(desk, bundles, wait, timer).await;
     let mut answers = Vec::with_capacity(places.len() * 128);
-    for place in places {
-        let answer = answer(place, &outcomes);
+    for (number, place) in places {
+        let answer = answer(number, place, &outcomes);
         match answer {
             Answer::Stored(_) => desk.meters.sent(1),
             Answer::Filtered(_) => {}
@@ -157,29 +146,70 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
     Ok((StatusCode::OK, [(CONTENT_TYPE, NDJSON)], answers).into_response())
 }
 
+/// Stores all bundles, and waits until each packet has its outcome, if that is wanted.
+async fn store(
+    desk: &Desk,
+    bundles: Bundles,
+    wait: Wait,
+    mut timer: Pin<&mut Sleep>,
+) -> Vec<Outcomes> {
+    let (targets, lots): (Vec<_>, Vec<_>) = bundles.bundles.into_iter().unzip();
+    // The body's permit is held until every line has its answer.
+    let lots = lots.into_iter().map(|parts| (parts, Permit::none())).collect();
+    let stored = desk.store(lots, timer.as_mut()).await;
+    let mut outcomes = Vec::with_capacity(targets.len());
+    // All ask before the first waits.
+    let ask = |stored: Stored| {
+        let asks = wait.for_handled && !stored.differs;
+        (stored, asks.then(|| desk.outlet.outcome_of(&stored)))
+    };
+    let asked: Vec<Result<Vec<_>, _>> = stored
+        .into_iter()
+        .map(|stored| stored.map(|parts| parts.into_iter().map(ask).collect()))
+        .collect();
+    for (target, asked) in targets.into_iter().zip(asked) {
+        let outcome = match asked {
+            Ok(parts) => {
+                let mut ended = Vec::with_capacity(parts.len());
+                for (stored, asked) in parts {
+                    let outcome = match asked {
+                        Some(asked) => desk.outcome(asked, timer.as_mut()).await,
+                        None => None,
+                    };
+                    ended.push((stored, outcome));
+                }
+                Ok(ended)
+            }
+            Err(problem) => Err(problem),
+        };
+        outcomes.push((target, outcome));
+    }
+    outcomes
+}
+
 impl Bundles {
     /// Adds an order behind all others for its target.
     fn add(&mut self, order: &Order<'_>, key: Option<Key>) -> Place {
-        let open = self.open.get(&order.target).copied().filter(|_| key.is_none());
-        let at = open.unwrap_or_else(|| {
-            self.bundles.push(Bundle {
-                target: order.target.clone(),
-                batch: Batch::default(),
-                key,
-            });
+        let of = self.of.get(&order.target).copied();
+        let bundle = of.unwrap_or_else(|| {
+            self.of.insert(order.target.clone(), self.bundles.len());
+            self.bundles.push((order.target.clone(), Vec::new()));
             self.bundles.len() - 1
         });
-        match key {
-            // What has a key is stored alone, and what follows it comes after it.
-            Some(_) => drop(self.open.remove(&order.target)),
-            None => drop(self.open.insert(order.target.clone(), at)),
-        }
-        let Some(bundle) = self.bundles.get_mut(at) else {
+        let Some((target, parts)) = self.bundles.get_mut(bundle) else {
             unreachable!("a bundle was found or added")
         };
-        let place = bundle.batch.count() as u64;
-        order.push_to(&mut bundle.batch);
-        Place::Bundle(at, place)
+        // What has a key is a part of its own.
+        if key.is_some() || parts.last().is_none_or(|last| last.key.is_some()) {
+            parts.push(Part { target: target.clone(), batch: Batch::default(), key });
+        }
+        let part = parts.len() - 1;
+        let Some(Part { batch, .. }) = parts.last_mut() else {
+            unreachable!("a part was found or added")
+        };
+        let at = batch.count() as u64;
+        order.push_to(batch);
+        Place::Bundle { bundle, part, at }
     }
 }
 
@@ -217,25 +247,39 @@ fn read<'l>(desk: &Desk, line: &'l [u8]) -> Result<Order<'l>, Problem> {
             return Err(Problem::bad_request(detail.into()));
         }
     };
-    let headers = line.headers.into_iter();
+    let headers = line.headers.into_iter().map(|(name, value)| {
+        // As HTTP has it, and with lower-case letters, so that it is one header whichever way it came.
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            let detail = format!("headers: expected names as in HTTP, found {name:?}");
+            Problem::bad_request(detail)
+        })?;
+        Ok((Cow::Owned(name.as_str().to_owned()), Cow::Owned(value)))
+    });
     Ok(Order {
         content_type: line.content_type.map(Cow::Owned),
-        headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
+        headers: headers.collect::<Result<_, Problem>>()?,
         ttl_ms: line.ttl.as_deref().map(|text| desk.ttl(text)).transpose()?,
         key: line.idempotency_key.map(Cow::Owned),
         ..Order::new(target, data)
     })
 }
 
-fn answer(place: Place, outcomes: &[Outcome]) -> Answer {
-    let (bundle, at) = match place {
-        Place::Bundle(bundle, at) => (bundle, at),
+fn answer(number: usize, place: Place, outcomes: &[Outcomes]) -> Answer {
+    let (bundle, part, at) = match place {
+        Place::Bundle { bundle, part, at } => (bundle, part, at),
         Place::Filtered(target) => return Answer::Filtered(Receipt::filtered(&target)),
-        Place::Refused(problem) => return Answer::Problem(problem),
+        Place::Refused(problem) => return Answer::Problem(problem.at_line(number)),
     };
-    match outcomes.get(bundle) {
-        Some((target, Ok(stored))) => Answer::Stored(Receipt::new(stored, at, target, "stored")),
-        Some((_, Err(error))) => Answer::Problem(error.into()),
-        None => Answer::Problem((&AppendError::Closed).into()),
-    }
+    let closed = || Problem::from(&AppendError::Closed);
+    let receipt = match outcomes.get(bundle) {
+        Some((target, Ok(parts))) => {
+            parts.get(part).ok_or_else(closed).and_then(|(stored, outcome)| {
+                let stored = stored.checked().map_err(|error| Problem::from(&error))?;
+                Receipt::new(&stored, at, target, outcome.as_ref())
+            })
+        }
+        Some((_, Err(problem))) => Err(problem.clone()),
+        None => Err(closed()),
+    };
+    receipt.map_or_else(|problem| Answer::Problem(problem.at_line(number)), Answer::Stored)
 }

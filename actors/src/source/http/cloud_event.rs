@@ -19,7 +19,7 @@ use super::order::Order;
 use super::problem::Problem;
 
 /// Attributes in headers begin so, and so do those of packets.
-const PREFIX: &str = "ce-";
+pub(super) const PREFIX: &str = "ce-";
 
 /// The content type of an event in structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";

@@ -1,26 +1,30 @@
 //! The desk of the source `http`: what one packet and many have in common, who may post, to whom,
 //! how much, and what the answer looks like.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
+use futures_util::future::join_all;
 use paquebot_protocol::TargetId;
-use paquebot_store::Stored;
+use paquebot_store::{AppendError, Part, Stored};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Sleep;
 
 use super::problem::Problem;
 use crate::meters::SourceMeters;
 use crate::permit::Permit;
+use crate::receipts::{End, Outcome};
 use crate::source::outlet::Outlet;
 use crate::source::recipe::Kitchen;
 
 /// How long a body may take: nobody keeps room in memory for longer.
 const BODY_MAX: Duration = Duration::from_secs(30);
 
-/// The default and the longest wait for `?wait=handled`.
+/// The default and the longest time that a request may wait, for room and for "handled".
 const WAIT_DEFAULT: Duration = Duration::from_secs(30);
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 
@@ -36,7 +40,7 @@ pub(super) struct Desk {
     pub(super) kitchen: Option<Kitchen>,
     pub(super) ttl: Option<Duration>,
     pub(super) parse_duration: fn(&str) -> Result<Duration, String>,
-    /// Ends every wait for "handled" when the source stops.
+    /// Ends every wait for room and for "handled" when the source stops.
     pub(super) stopping: watch::Receiver<bool>,
 }
 
@@ -46,6 +50,15 @@ pub(super) struct Desk {
 pub(super) struct WaitQuery {
     wait: Option<String>,
     timeout: Option<String>,
+}
+
+/// What a request waits for, and how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    /// Whether it waits until packets have their final outcome.
+    pub(super) for_handled: bool,
+    /// How long at most, for room and for that together.
+    pub(super) timeout: Duration,
 }
 
 impl Desk {
@@ -72,16 +85,6 @@ impl Desk {
                 Err(Problem::bad_request(detail))
             }
         }
-    }
-
-    /// Browsers send `Origin`: a page that someone happens to visit must not store packets.
-    pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(origin) = headers.get("origin") else { return Ok(()) };
-        let known = |allowed: &String| origin.as_bytes() == allowed.as_bytes();
-        if self.allow_origins.iter().any(known) {
-            return Ok(());
-        }
-        Err(Problem::forbidden(format!("origin {origin:?} is not in allow_origins")))
     }
 
     /// A target that a source may use.
@@ -112,22 +115,73 @@ impl Desk {
         Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn deadline(&self, query: &WaitQuery) -> Result<Option<Duration>, Problem> {
-        match query.wait.as_deref() {
-            None | Some("stored") => return Ok(None),
-            Some("handled") => {}
+    /// What a request waits for, as it says behind `?`.
+    pub(super) fn wait(&self, query: &WaitQuery) -> Result<Wait, Problem> {
+        let for_handled = match query.wait.as_deref() {
+            None | Some("stored") => false,
+            Some("handled") => true,
             Some(other) => {
                 let detail = format!("wait: expected stored or handled, found {other:?}");
                 return Err(Problem::bad_request(detail));
             }
-        }
-        let Some(text) = &query.timeout else { return Ok(Some(WAIT_DEFAULT)) };
+        };
+        let Some(text) = &query.timeout else {
+            return Ok(Wait { for_handled, timeout: WAIT_DEFAULT });
+        };
         let found = |error| Problem::bad_request(format!("timeout: {error}"));
         let timeout = (self.parse_duration)(text).map_err(found)?;
         if timeout > WAIT_MAX {
             return Err(found(format!("expected at most {WAIT_MAX:?}, found {text:?}")));
         }
-        Ok(Some(timeout))
+        Ok(Wait { for_handled, timeout })
+    }
+
+    /// Resolves when the time of a request is over, or the source stops.
+    async fn time_is_up(&self, timer: Pin<&mut Sleep>) {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            () = timer => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+
+    /// Hands packets over, several lots by themselves but at once, so that they share a commit; waits
+    /// until each is stored or refused, and for room until the time of the request is up.
+    pub(super) async fn store(
+        &self,
+        lots: Vec<(Vec<Part>, Permit)>,
+        mut timer: Pin<&mut Sleep>,
+    ) -> Vec<Result<Vec<Stored>, Problem>> {
+        let requester = self.outlet.requester();
+        let store = |(parts, permit)| self.outlet.store(parts, permit, &requester);
+        let storing: Vec<_> = lots.into_iter().map(store).collect();
+        let storing = join_all(storing);
+        let stored = requester.wait(storing, self.time_is_up(timer.as_mut())).await;
+        let refused = |error| self.refused(&error, &timer);
+        stored.into_iter().map(|stored| stored.map_err(refused)).collect()
+    }
+
+    /// Why packets were not stored.
+    fn refused(&self, error: &AppendError, timer: &Sleep) -> Problem {
+        let is_full = matches!(error, AppendError::Full { .. } | AppendError::LaneFull { .. });
+        if is_full && *self.stopping.borrow() {
+            return Problem::from(&AppendError::Closed);
+        }
+        let problem = Problem::from(error);
+        if is_full && timer.is_elapsed() { problem.and("none came in time") } else { problem }
+    }
+
+    /// How packets ended, if that is heard before the time of the request is up.
+    pub(super) async fn outcome(
+        &self,
+        ended: oneshot::Receiver<Outcome>,
+        timer: Pin<&mut Sleep>,
+    ) -> Option<Outcome> {
+        tokio::select! {
+            biased;
+            outcome = ended => outcome.ok(),
+            () = self.time_is_up(timer) => None,
+        }
     }
 }
 
@@ -140,14 +194,27 @@ pub(super) struct Receipt {
     target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u64>,
-    state: &'static str,
+    pub(super) state: &'static str,
 }
 
 impl Receipt {
-    pub(super) fn new(stored: &Stored, at: u64, target: &TargetId, state: &'static str) -> Self {
+    /// The answer for the packet at a place of what was stored: it says "stored" when nothing more is
+    /// known.
+    pub(super) fn new(
+        stored: &Stored,
+        at: u64,
+        target: &TargetId,
+        outcome: Option<&Outcome>,
+    ) -> Result<Self, Problem> {
         let id = stored.id_at(at);
+        let state = match outcome.map(|outcome| outcome.of(id.number)) {
+            None | Some(End::Unknown) => "stored",
+            Some(End::Handled) => "handled",
+            Some(End::DeadLettered) => return Err(Problem::dead_lettered(id)),
+            Some(End::Skipped(reason)) => return Err(Problem::skipped(id, reason)),
+        };
         let (id, number) = (Some(id.to_string()), Some(id.number.0));
-        Self { id, target: target.to_string(), number, state }
+        Ok(Self { id, target: target.to_string(), number, state })
     }
 
     /// The answer for an event that becomes no packet.

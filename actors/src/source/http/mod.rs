@@ -8,9 +8,11 @@ mod cloud_event;
 mod desk;
 mod listen;
 mod order;
+mod origin;
 mod problem;
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,17 +26,18 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use paquebot_protocol::{Batch, TargetId};
+use paquebot_store::{AppendError, Part};
 use tokio::sync::{oneshot, watch};
 
+use self::cloud_event::PREFIX as CE_PREFIX;
 use self::desk::{Desk, Receipt, WaitQuery};
 pub use self::listen::{HttpListener, Limited};
 pub use self::order::HTTP_FIELDS;
 use self::order::Order;
-pub use self::problem::Problem;
-use super::outlet::{Handover, Outlet};
+pub use self::problem::{Problem, with_the_rest};
+use super::outlet::Outlet;
 use super::recipe::{Kitchen, Recipe};
 use crate::meters::SourceMeters;
-use crate::receipts::Handled;
 
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
@@ -90,7 +93,8 @@ impl HttpSource {
             .enable_all()
             .build()?;
         let (stopping, is_stopping) = watch::channel(false);
-        let routes = routes(options, outlet, is_stopping);
+        let desk = desk(options, outlet, is_stopping);
+        let routes = origin::guarded(with_the_rest(packet_routes(&desk)), &desk);
         let serve = move || {
             if let Err(error) = runtime.block_on(listener.serve(routes, stopped)) {
                 tracing::error!(%error, "an http source stopped serving");
@@ -124,14 +128,19 @@ impl Handler<StopSource> for HttpSource {
     }
 }
 
-/// `POST /v1/packets/{target}` and `POST /v1/packets`, for the source and for the admin socket. Who
-/// waits for "handled" is answered with what is known when `stopping` turns true.
+/// `POST /v1/packets/{target}` and `POST /v1/packets`, for the admin socket. Who waits is answered with
+/// what is known when `stopping` turns true.
 pub fn routes(
     options: HttpOptions,
     outlet: Outlet,
     stopping: watch::Receiver<bool>,
 ) -> axum::Router {
-    let desk = Desk {
+    let desk = desk(options, outlet, stopping);
+    origin::guarded(packet_routes(&desk), &desk)
+}
+
+fn desk(options: HttpOptions, outlet: Outlet, stopping: watch::Receiver<bool>) -> Arc<Desk> {
+    Arc::new(Desk {
         outlet,
         meters: SourceMeters::new(&options.name),
         source: options.name,
@@ -140,11 +149,14 @@ pub fn routes(
         ttl: options.ttl,
         parse_duration: options.parse_duration,
         stopping,
-    };
+    })
+}
+
+fn packet_routes(desk: &Arc<Desk>) -> axum::Router {
     axum::Router::new()
         .route("/v1/packets/{target}", post(post_packet))
         .route("/v1/packets", post(batch::post_batch))
-        .with_state(Arc::new(desk))
+        .with_state(Arc::clone(desk))
 }
 
 async fn post_packet(
@@ -175,9 +187,9 @@ async fn accept(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    desk.check_origin(headers)?;
     let target = desk.target(target)?;
-    let deadline = desk.deadline(query)?;
+    let wait = desk.wait(query)?;
+    let mut timer = pin!(tokio::time::sleep(wait.timeout));
     let (mut body_bytes_max, data_bytes_max) =
         (desk.outlet.packet_bytes_max(), desk.outlet.packet_bytes_max());
     if cloud_event::is_structured(headers) {
@@ -193,34 +205,20 @@ async fn accept(
     let mut batch = Batch::with_capacity(1, order.data.len() + 64);
     order.push_to(&mut batch);
     let (target, key) = (order.target.clone(), order.key(&desk.source));
-    let handover = desk.outlet.store(target.clone(), batch, key, permit, deadline.is_some()).await;
-    let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
+    let part = Part { target: target.clone(), batch, key };
+    let stored = desk.store(vec![(vec![part], permit)], timer.as_mut()).await.pop();
+    let stored = stored.unwrap_or_else(|| Err(Problem::from(&AppendError::Closed)))?;
+    let stored = stored.first().ok_or(AppendError::Closed);
+    let stored =
+        stored.and_then(|stored| stored.checked()).map_err(|error| Problem::from(&error))?;
     desk.meters.sent(1);
-    if let (Some(handled), Some(deadline)) = (handled, deadline)
-        && let Some(how) = wait(desk, handled, deadline).await
-    {
-        if how.dead.is_empty() {
-            let receipt = Receipt::new(&stored, 0, &target, "handled");
-            return Ok((StatusCode::OK, Json(receipt)).into_response());
-        }
-        let id = stored.id_at(0);
-        return Err(Problem::dead_lettered(format!("packet {id} is a dead letter")));
-    }
-    let receipt = Receipt::new(&stored, 0, &target, "stored");
-    Ok((StatusCode::ACCEPTED, Json(receipt)).into_response())
-}
-
-/// Waits for "handled" until the deadline, or until the source stops.
-async fn wait(
-    desk: &Desk,
-    handled: oneshot::Receiver<Handled>,
-    deadline: Duration,
-) -> Option<Handled> {
-    let mut stopping = desk.stopping.clone();
-    tokio::select! {
-        handled = tokio::time::timeout(deadline, handled) => handled.ok()?.ok(),
-        _ = stopping.wait_for(|stopping| *stopping) => None,
-    }
+    let outcome = match wait.for_handled {
+        true => desk.outcome(desk.outlet.outcome_of(&stored), timer).await,
+        false => None,
+    };
+    let receipt = Receipt::new(&stored, 0, &target, outcome.as_ref())?;
+    let status = if receipt.state == "handled" { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(receipt)).into_response())
 }
 
 /// What a request orders, by its headers.

@@ -1,9 +1,12 @@
 //! What is wrong with a request, as `application/problem+json` (RFC 9457).
 
 use axum::Json;
+use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use paquebot_protocol::PacketId;
+use paquebot_protocol::frame::SkipReason;
 use paquebot_store::AppendError;
 use serde::Serialize;
 
@@ -18,6 +21,12 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
+    /// The path at which there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// The line of the request that it is about, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
 }
 
 impl Problem {
@@ -25,7 +34,19 @@ impl Problem {
     #[must_use]
     pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
         let urn = format!("urn:paquebot:problem:{code}");
-        Self { urn, title, status: status.as_u16(), detail }
+        Self { urn, title, status: status.as_u16(), detail, path: None, line: None }
+    }
+
+    /// The same with more to say.
+    pub(super) fn and(mut self, more: &str) -> Self {
+        self.detail.push_str("; ");
+        self.detail.push_str(more);
+        self
+    }
+
+    /// The same about one line of a request, from 1.
+    pub(super) fn at_line(self, line: usize) -> Self {
+        Self { line: Some(line), ..self }
     }
 
     pub(crate) fn bad_target(detail: String) -> Self {
@@ -51,9 +72,23 @@ impl Problem {
         Self::new("too-large", title, StatusCode::PAYLOAD_TOO_LARGE, detail)
     }
 
-    pub(crate) fn dead_lettered(detail: String) -> Self {
+    pub(super) fn dead_lettered(id: PacketId) -> Self {
+        let detail = format!("packet {id} is a dead letter");
         let title = "the packet became a dead letter";
         Self::new("dead-lettered", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(super) fn skipped(id: PacketId, reason: SkipReason) -> Self {
+        let why = match reason {
+            SkipReason::Expired => "its time to live was over",
+            SkipReason::Evicted => "it made way for later packets",
+            SkipReason::Purged => "it was purged by hand",
+            SkipReason::Damaged => "its bytes were damaged",
+            SkipReason::Refused | SkipReason::Unknown => "it was given up",
+        };
+        let detail = format!("packet {id} will not be handled: {why}");
+        let title = "the packet will not be handled";
+        Self::new("skipped", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
     pub(crate) fn idempotency_mismatch(detail: String) -> Self {
@@ -61,9 +96,33 @@ impl Problem {
         Self::new("idempotency-mismatch", title, StatusCode::UNPROCESSABLE_ENTITY, detail)
     }
 
+    /// There is nothing at this path.
+    fn no_path(path: &str) -> Self {
+        let detail = format!("expected a path that is served here, found {path}");
+        let title = "there is nothing at this path";
+        let problem = Self::new("not-found", title, StatusCode::NOT_FOUND, detail);
+        Self { path: Some(path.to_owned()), ..problem }
+    }
+
+    /// The path does not take this method; the header `Allow` says which it takes.
+    fn no_method(method: &Method, path: &str) -> Self {
+        let detail = format!("expected a method that {path} takes, found {method}");
+        let title = "the path does not take this method";
+        Self::new("method-not-allowed", title, StatusCode::METHOD_NOT_ALLOWED, detail)
+    }
+
     fn wants_retry(&self) -> bool {
         matches!(self.status, 429 | 503)
     }
+}
+
+/// The same routes, and an answer to every other request: there is nothing at its path, or the path
+/// does not take its method.
+pub fn with_the_rest(routes: axum::Router) -> axum::Router {
+    let routes = routes.method_not_allowed_fallback(async |request: Request| {
+        Problem::no_method(request.method(), request.uri().path())
+    });
+    routes.fallback(async |request: Request| Problem::no_path(request.uri().path()))
 }
 
 impl From<&AppendError> for Problem {
