@@ -34,7 +34,7 @@ fn store(
     parts: Vec<Part>,
     positions: Vec<Position>,
 ) -> Result<Vec<Stored>, AppendError> {
-    ask(|reply| rig.spool.store(Parcel { parts, positions, reply }))
+    ask(|reply| rig.spool.store(Parcel { parts, positions, count: None, reply }))
 }
 
 /// How far the source has come in its one file.

@@ -11,6 +11,7 @@ use super::history::{History, Rows};
 use super::letters::{DeadLetter, DeadLetterLimits, StillDead};
 use super::order::Order;
 use crate::clock;
+use crate::counts::Count;
 use crate::error::{LedgerError, RecordError};
 use crate::fault::Fault;
 use crate::reply::{Closed, Promise};
@@ -36,6 +37,8 @@ pub(super) struct Sheet<'t> {
     pub(super) second: u64,
     pub(super) replayed: Table<'t, DeadKey, ()>,
     pub(super) paused: Table<'t, &'static str, (u64, &'static str)>,
+    counts: Table<'t, &'static str, u64>,
+    pub(super) clients: Table<'t, (&'static str, u128), &'static [u8]>,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -91,6 +94,8 @@ impl<'t> Sheet<'t> {
             second: clock::reading().wall_ms / 1_000,
             replayed: transaction.open_table(schema::REPLAYED)?,
             paused: transaction.open_table(schema::PAUSED)?,
+            counts: transaction.open_table(schema::COUNTS)?,
+            clients: transaction.open_table(schema::CLIENTS)?,
             dead,
             limits,
             has_room,
@@ -135,6 +140,9 @@ impl<'t> Sheet<'t> {
             Order::StillDead { still, promise } => {
                 later(Ok(self.dead.still_dead(&still).map_err(LedgerError::from)), promise, answers)
             }
+            Order::Clients { clients, promise } => {
+                later(self.put_clients(&clients), promise, answers)
+            }
             Order::Pause { paused, promise } => later(self.pause(&paused), promise, answers),
             Order::Resume { handler, promise } => later(self.resume(&handler), promise, answers),
             Order::Expire { before_ms, promise } => {
@@ -162,6 +170,18 @@ impl<'t> Sheet<'t> {
         }
         self.stale.retain(|key| !self.new_dead.contains_key(key));
         self.dead.remove_unsettled(&self.stale)
+    }
+
+    /// Writes counts down, when there is a commit anyway, or they are what it is for.
+    pub(super) fn count(&mut self, counts: &[(Count, u64)], alone: bool) -> Result<(), Fault> {
+        if !self.has_room || !(self.wrote || alone) {
+            return Ok(());
+        }
+        for (count, value) in counts {
+            self.counts.insert(count.name(), value)?;
+            self.wrote = true;
+        }
+        Ok(())
     }
 
     /// Writes down what there is of dead letters now, and which commit this is; closes the tables.
@@ -245,6 +265,7 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Resume { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Expire { promise, .. }
         | Order::Backup { promise, .. }
+        | Order::Clients { promise, .. }
         | Order::Pause { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Watch(_) | Order::Close => Ok(()),
     };

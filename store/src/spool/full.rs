@@ -127,7 +127,7 @@ impl Writer {
     }
 
     /// Whether `bytes` more fit the lane's share and the spool.
-    fn check_share(
+    pub(super) fn check_share(
         &self,
         lane: Option<Lane>,
         policy: LanePolicy,
@@ -136,20 +136,29 @@ impl Writer {
         let held =
             lane.and_then(|lane| self.lanes.get(lane)).map_or(0, |entry| entry.pending_bytes);
         let staged = lane.map_or(0, |lane| self.stage.bytes_of(lane));
-        let others = self.pending_bytes > held;
-        let share = others.then_some(self.options.max_bytes / SHARE);
-        let share_bytes = policy.max_bytes.or(share).unwrap_or(u64::MAX);
+        let share_bytes = self.share_of(held, policy);
         let used_bytes = held + staged;
         if used_bytes + bytes > share_bytes {
             return Err(AppendError::LaneFull { used_bytes, share_bytes });
         }
+        self.check_room(bytes, self.kept_from(held))
+    }
+
+    /// The share of a lane that holds so much.
+    pub(super) fn share_of(&self, held: u64, policy: LanePolicy) -> u64 {
+        let others = self.pending_bytes > held;
+        let share = others.then_some(self.options.max_bytes / SHARE);
+        policy.max_bytes.or(share).unwrap_or(u64::MAX)
+    }
+
+    /// What a lane that holds so much must leave.
+    pub(super) fn kept_from(&self, held: u64) -> u64 {
         let holds_most = held > self.pending_bytes / 2;
-        let left = if holds_most { self.options.max_bytes / LEFT_SHARE } else { 0 };
-        self.check_room(bytes, left)
+        if holds_most { self.options.max_bytes / LEFT_SHARE } else { 0 }
     }
 
     /// How packets to a target are kept.
-    fn policy_of(&mut self, target: &TargetId) -> LanePolicy {
+    pub(super) fn policy_of(&mut self, target: &TargetId) -> LanePolicy {
         if let Some(policy) = self.policies.get(target) {
             return *policy;
         }
@@ -172,7 +181,9 @@ impl Writer {
         let bytes: usize = parcel.parts.iter().map(|part| part.batch.bytes()).sum();
         let blocks = |part: &Part| self.policy_of(&part.target).when_full == WhenFull::Block;
         let waits = parcel.parts.iter().any(blocks);
-        if !waits || self.parked.bytes + bytes > PARKED_BYTES_MAX {
+        let waits = waits && self.parked.bytes + bytes <= PARKED_BYTES_MAX;
+        self.is_full(&error, &parcel.parts, !waits);
+        if !waits {
             return Promise::new(parcel.reply).keep(Err(error));
         }
         self.parked.bytes += bytes;

@@ -12,6 +12,7 @@ use super::facts::Stored;
 use super::size;
 use super::stage::Waiting;
 use super::writer::Writer;
+use crate::counts::Count;
 use crate::error::AppendError;
 use crate::reply::{Promise, Reply};
 
@@ -24,6 +25,9 @@ pub struct Parcel {
     pub parts: Vec<Part>,
     /// How far their source has come with them.
     pub positions: Vec<Position>,
+    /// What counts the packets of it that are stored now, and not long ago under the same key: in the
+    /// same commit.
+    pub count: Option<Count>,
     /// Called when all of it is durable, with an answer for each part, or when none of it will be.
     pub reply: Reply<Result<Vec<Stored>, AppendError>>,
 }
@@ -79,10 +83,14 @@ impl Writer {
     /// Numbers a parcel for the next commit, lets it wait for room, or refuses it.
     pub(super) fn take_parcel(&mut self, parcel: Parcel) {
         if let Err(error) = self.check_parcel(&parcel) {
+            self.is_full(&error, &parcel.parts, true);
             return Promise::new(parcel.reply).keep(Err(error));
         }
         match self.make_way(&parcel) {
-            Ok(()) => self.stage_parcel(parcel),
+            Ok(()) => {
+                self.has_room_for(&parcel.parts);
+                self.stage_parcel(parcel);
+            }
             Err(error) => self.park(parcel, error),
         }
     }
@@ -127,6 +135,7 @@ impl Writer {
             *bytes_of.entry(&part.target).or_default() += size::batch_bytes(&part.batch);
         }
         for (target, bytes) in &bytes_of {
+            self.usual_bytes = (7 * self.usual_bytes + bytes) / 8;
             if self.is_parked(target) {
                 let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
                 return Err(AppendError::Full { used_bytes, max_bytes });
@@ -142,7 +151,7 @@ impl Writer {
     /// Making room may have committed what was staged, and lanes with it, so that everything is
     /// looked up here.
     fn stage_parcel(&mut self, parcel: Parcel) {
-        let Parcel { parts, positions, reply } = parcel;
+        let Parcel { parts, positions, count, reply } = parcel;
         let promise = Promise::new(reply);
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
@@ -152,6 +161,8 @@ impl Writer {
                 Err(error) => return promise.keep(Err(error)),
             }
         }
+        let packets = answers.iter().filter(|one| !one.again).map(|one| one.count).sum();
+        self.stage.counted.extend(count.map(|count| (count, packets)));
         self.stage.positions.extend(positions);
         self.stage.waiting.push(Waiting { promise, answers });
     }
