@@ -6,7 +6,8 @@
 use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
 use paquebot_store::{
-    AppendError, Identity, Key, Parcel, Part, Position, ReadError, Reply, Spool, Stored, Stretch,
+    AppendError, Count, Identity, Key, Parcel, Part, Position, ReadError, Reply, Spool, Stored,
+    Stretch,
 };
 
 use crate::permit::Permit;
@@ -50,6 +51,8 @@ pub struct Store {
     pub key: Option<Key>,
     /// Their place in memory, given back when they are on disk.
     pub permit: Permit,
+    /// What counts them, in the same commit.
+    pub count: Option<Count>,
     /// Called after the fsync, or with what is in the way.
     pub stored: Reply<Result<Stored, AppendError>>,
     /// Called when the last of them has a final outcome at the server.
@@ -66,7 +69,7 @@ impl Handler<Store> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: Store, _: &mut Self::Context) {
-        let Store { target, batch, key, permit, stored, handled } = store;
+        let Store { target, batch, key, permit, count, stored, handled } = store;
         let receipts = self.receipts.clone();
         let reply = move |outcome: Result<Vec<Stored>, AppendError>| {
             drop(permit);
@@ -81,7 +84,8 @@ impl Handler<Store> for Persistence {
             stored(outcome);
         };
         let parts = vec![Part { target, batch, key }];
-        self.spool.store(Parcel { parts, positions: Vec::new(), reply: Box::new(reply) });
+        let (positions, reply) = (Vec::new(), Box::new(reply));
+        self.spool.store(Parcel { parts, positions, count, reply });
     }
 }
 
@@ -95,6 +99,8 @@ pub struct StoreParcel {
     pub positions: Vec<Position>,
     /// Their place in memory, given back when they are on disk.
     pub permit: Permit,
+    /// What counts them, in the same commit.
+    pub count: Option<Count>,
     /// Called after the fsync, or with what is in the way.
     pub stored: Reply<Result<Vec<Stored>, AppendError>>,
 }
@@ -109,12 +115,12 @@ impl Handler<StoreParcel> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: StoreParcel, _: &mut Self::Context) {
-        let StoreParcel { parts, positions, permit, stored } = store;
+        let StoreParcel { parts, positions, permit, count, stored } = store;
         let reply = move |outcome| {
             drop(permit);
             stored(outcome);
         };
-        self.spool.store(Parcel { parts, positions, reply: Box::new(reply) });
+        self.spool.store(Parcel { parts, positions, count, reply: Box::new(reply) });
     }
 }
 

@@ -9,7 +9,7 @@ use paquebot_protocol::{Batch, TargetId};
 use paquebot_store::{AppendError, Key, Part, Position, Reply, Stored};
 use tokio::sync::oneshot;
 
-use crate::meters::ClientMeters;
+use crate::meters::{ClientMeters, SourceMeters};
 use crate::permit::{Permit, Purse};
 use crate::persistence::{Come, Persistence, Store, StoreParcel};
 use crate::receipts::Handled;
@@ -76,6 +76,12 @@ impl Outlet {
         (self.lifetimes.0)(target)
     }
 
+    /// What a source counts.
+    #[must_use]
+    pub fn meters_of(&self, source: &str) -> SourceMeters {
+        SourceMeters::new(source, self.meters.counts())
+    }
+
     /// The longest data of a packet, in bytes.
     #[must_use]
     pub fn packet_bytes_max(&self) -> usize {
@@ -91,7 +97,7 @@ impl Outlet {
     }
 
     /// Hands packets over at once; what comes back waits until they are on disk. The permit goes
-    /// back then.
+    /// back then. They count as `sent` of a source when they are.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
@@ -101,9 +107,9 @@ impl Outlet {
         batch: Batch,
         key: Option<Key>,
         permit: Permit,
-        wants_handled: bool,
+        (source, wants_handled): (&SourceMeters, bool),
     ) -> impl Future<Output = Result<Handover, AppendError>> + use<> {
-        let (stored, is_stored) = oneshot::channel();
+        let (is_told, is_stored) = oneshot::channel();
         let (handled, is_handled) = oneshot::channel();
         // The requester may have gone away meanwhile; the packets are stored all the same.
         let handled: Option<Reply<Handled>> =
@@ -114,9 +120,10 @@ impl Outlet {
             if outcome.is_err() {
                 meters.rejected(&addressee, packets);
             }
-            drop(stored.send(outcome));
+            drop(is_told.send(outcome));
         };
-        self.store.do_send(Store { target, batch, key, permit, stored: Box::new(reply), handled });
+        let (count, stored) = (Some(source.sent()), Box::new(reply));
+        self.store.do_send(Store { target, batch, key, permit, count, stored, handled });
         async move {
             let stored = is_stored.await.map_err(|_| AppendError::Closed)??;
             let waits = wants_handled && !stored.again;
@@ -133,8 +140,8 @@ impl Outlet {
         stored: Reply<Result<Stored, AppendError>>,
         handled: Option<Reply<Handled>>,
     ) {
-        let (key, permit) = (None, Permit::none());
-        self.store.do_send(Store { target, batch, key, permit, stored, handled });
+        let (key, permit, count) = (None, Permit::none(), None);
+        self.store.do_send(Store { target, batch, key, permit, count, stored, handled });
     }
 
     /// Hands over what a source has gathered, with how far it has come, and waits until all of it is
@@ -147,11 +154,13 @@ impl Outlet {
         parts: Vec<Part>,
         positions: Vec<Position>,
         permit: Permit,
+        source: &SourceMeters,
     ) -> Result<Vec<Stored>, AppendError> {
         let (stored, is_stored) = oneshot::channel();
         // A source that stops has no use for the answer.
         let stored = Box::new(move |outcome| drop(stored.send(outcome)));
-        self.parcels.do_send(StoreParcel { parts, positions, permit, stored });
+        let count = Some(source.sent());
+        self.parcels.do_send(StoreParcel { parts, positions, permit, count, stored });
         is_stored.await.map_err(|_| AppendError::Closed)?
     }
 

@@ -34,8 +34,9 @@ const PARKED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of its share a lane gives up at once when it makes way for itself: one part in so many.
 const OWN_SHARE: u64 = 8;
 
-/// How often the oldest packets are made to go for one append.
-const EVICTIONS_MAX: usize = 4;
+/// How often the oldest packets are made to go for one append, a segment's worth at a time: the longest
+/// packet takes the room of several small segments.
+const EVICTIONS_MAX: usize = 32;
 
 /// What happens to packets for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,12 +119,53 @@ impl Writer {
             if !some {
                 break;
             }
+            self.clear_stuck();
             match self.check_share(lane, policy, bytes) {
                 Ok(()) => return Ok(()),
                 Err(error) => full = error,
             }
         }
         Err(full)
+    }
+
+    /// Sees to it that there is room for `bytes` of packets to several targets together, each of which
+    /// has found room for its own.
+    pub(super) fn find_room_for_all(
+        &mut self,
+        targets: &[&TargetId],
+        bytes: u64,
+    ) -> Result<(), AppendError> {
+        let mut found = self.check_room(bytes, 0);
+        let drops = |writer: &mut Self, target: &TargetId| {
+            writer.policy_of(target).when_full == WhenFull::DropOldest
+        };
+        if found.is_ok() || !targets.iter().all(|target| drops(self, target)) {
+            return found;
+        }
+        for _ in 0..EVICTIONS_MAX {
+            if found.is_ok() || !self.evict() {
+                break;
+            }
+            self.clear_stuck();
+            found = self.check_room(bytes, 0);
+        }
+        found
+    }
+
+    /// Moves what others still hold in a segment forward, so that its file goes: else the packets that
+    /// made way there would have done so for nothing.
+    fn clear_stuck(&mut self) {
+        if self.moving.is_some() || self.moved.is_some() || self.failed.is_some() {
+            return;
+        }
+        let Some(segment) = self.stuck() else { return };
+        let pieces = self.pieces_to_move(segment);
+        self.looking.load(segment, pieces, usize::MAX);
+        self.looking.sealed.forget_all();
+        self.loaded();
+        if self.moved.is_some() {
+            self.commit();
+        }
     }
 
     /// Whether `bytes` more fit the lane's share and the spool.

@@ -143,7 +143,8 @@ impl Writer {
             self.find_room(target, *bytes)?;
         }
         if bytes_of.len() > 1 {
-            return self.check_room(bytes_of.values().sum(), 0);
+            let targets: Vec<_> = bytes_of.keys().copied().collect();
+            return self.find_room_for_all(&targets, bytes_of.values().sum());
         }
         Ok(())
     }

@@ -300,7 +300,7 @@ impl Reader {
 
     /// What the pieces hold that is not acknowledged, about `bytes_max` of it, for the writer to
     /// move.
-    fn load(&mut self, segment: u64, pieces: Vec<Moving>, bytes_max: usize) {
+    pub(super) fn load(&mut self, segment: u64, pieces: Vec<Moving>, bytes_max: usize) {
         let (mut loaded, mut bytes, mut failed) = (Vec::new(), 0, None);
         for moving in pieces {
             if bytes >= bytes_max {

@@ -137,7 +137,8 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
         .bundles
         .into_iter()
         .map(|Bundle { target, batch, key }| {
-            let stored = desk.outlet.store(target.clone(), batch, key, Permit::none(), false);
+            let count = (&desk.meters, false);
+            let stored = desk.outlet.store(target.clone(), batch, key, Permit::none(), count);
             async { (target, stored.await.map(|handover| handover.stored)) }
         })
         .collect();
@@ -146,8 +147,7 @@ async fn accept(desk: &Desk, headers: &HeaderMap, body: Body) -> Result<Response
     for place in places {
         let answer = answer(place, &outcomes);
         match answer {
-            Answer::Stored(_) => desk.meters.sent(1),
-            Answer::Filtered(_) => {}
+            Answer::Stored(_) | Answer::Filtered(_) => {}
             Answer::Problem(_) => desk.meters.error(),
         }
         let written = serde_json::to_writer(&mut answers, &answer);

@@ -33,7 +33,6 @@ use self::order::Order;
 pub use self::problem::Problem;
 use super::outlet::{Handover, Outlet};
 use super::recipe::{Kitchen, Recipe};
-use crate::meters::SourceMeters;
 use crate::receipts::Handled;
 
 /// Headers of the request with this prefix become headers of the packet.
@@ -132,10 +131,10 @@ pub fn routes(
     stopping: watch::Receiver<bool>,
 ) -> axum::Router {
     let desk = Desk {
-        outlet,
-        meters: SourceMeters::new(&options.name),
+        meters: outlet.meters_of(&options.name),
         source: options.name,
-        kitchen: options.recipe.map(Kitchen::new),
+        kitchen: options.recipe.map(|recipe| Kitchen::new(recipe, &outlet)),
+        outlet,
         allow_origins: options.allow_origins,
         ttl: options.ttl,
         parse_duration: options.parse_duration,
@@ -193,9 +192,9 @@ async fn accept(
     let mut batch = Batch::with_capacity(1, order.data.len() + 64);
     order.push_to(&mut batch);
     let (target, key) = (order.target.clone(), order.key(&desk.source));
-    let handover = desk.outlet.store(target.clone(), batch, key, permit, deadline.is_some()).await;
+    let count = (&desk.meters, deadline.is_some());
+    let handover = desk.outlet.store(target.clone(), batch, key, permit, count).await;
     let Handover { stored, handled } = handover.map_err(|error| Problem::from(&error))?;
-    desk.meters.sent(1);
     if let (Some(handled), Some(deadline)) = (handled, deadline)
         && let Some(how) = wait(desk, handled, deadline).await
     {
