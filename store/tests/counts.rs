@@ -72,7 +72,7 @@ fn without_any_packet_counts_have_a_commit_of_their_own_now_and_then() {
     until("it is kept", || {
         let asked: paquebot_store::SpoolRoom = {
             let (answer, answered) = std::sync::mpsc::channel();
-            rig.spool.measure(Box::new(move |room| drop(answer.send(room))));
+            rig.spool.measure(Box::new(move |room| _ = answer.send(room)));
             answered.recv().unwrap()
         };
         assert!(asked.left_bytes > 0);

@@ -297,6 +297,6 @@ fn a_target_that_has_used_up_its_share_is_named() {
 
 fn measure(rig: &SpoolRig) -> SpoolRoom {
     let (answer, answered) = mpsc::channel();
-    rig.spool.measure(Box::new(move |room| drop(answer.send(room))));
+    rig.spool.measure(Box::new(move |room| _ = answer.send(room)));
     answered.recv().unwrap()
 }

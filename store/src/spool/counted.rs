@@ -7,6 +7,7 @@
 
 use super::parcel::Position;
 use super::positions::Positions;
+use super::rotate::DISK_RESERVE_BYTES;
 use super::stage::Stage;
 use super::writer::Writer;
 use crate::counts::{Count, Counts};
@@ -72,6 +73,12 @@ impl Writer {
 
     /// Whether counts want a commit of their own.
     pub(super) fn counts_are_overdue(&self) -> bool {
-        self.failed.is_none() && self.rides.are_overdue() && self.shared.counts.are_behind()
+        // On a full disk a write that is not needed may be the one that fails.
+        let has_room = || {
+            let disk = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
+            disk > DISK_RESERVE_BYTES
+        };
+        let behind = || self.shared.counts.are_behind();
+        self.failed.is_none() && self.rides.are_overdue() && behind() && has_room()
     }
 }

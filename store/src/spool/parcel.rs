@@ -135,7 +135,8 @@ impl Writer {
             *bytes_of.entry(&part.target).or_default() += size::batch_bytes(&part.batch);
         }
         for (target, bytes) in &bytes_of {
-            self.usual_bytes = (7 * self.usual_bytes + bytes) / 8;
+            let before = if self.usual_bytes == 0 { *bytes } else { self.usual_bytes };
+            self.usual_bytes = (7 * before + bytes) / 8;
             if self.is_parked(target) {
                 let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
                 return Err(AppendError::Full { used_bytes, max_bytes });

@@ -45,6 +45,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// Whether that is more than the share of one target.
+    pub(super) fn is_of_all(&self) -> bool {
+        !matches!(self.told.of, FullOf::Target(_))
+    }
+
     /// As everybody is told.
     pub(super) fn told(&self) -> SpoolFull {
         self.told.clone()

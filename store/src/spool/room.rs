@@ -9,6 +9,7 @@
 use paquebot_protocol::Lane;
 
 use super::lanes::LaneEntry;
+use super::refused::Refused;
 use super::rotate::DISK_RESERVE_BYTES;
 use super::size;
 use super::writer::Writer;
@@ -148,8 +149,9 @@ impl Writer {
         let left = self.quota_left().saturating_sub(reserve);
         let disk = disk_bytes.unwrap_or(u64::MAX).saturating_sub(DISK_RESERVE_BYTES);
         let packet_bytes = if self.usual_bytes == 0 { PACKET_BYTES } else { self.usual_bytes };
-        let takes =
-            if self.failed.is_some() { 0 } else { self.fill().takes(packet_bytes, left.min(disk)) };
+        let is_full =
+            self.failed.is_some() || self.refused.as_ref().is_some_and(Refused::is_of_all);
+        let takes = if is_full { 0 } else { self.fill().takes(packet_bytes, left.min(disk)) };
         let whole = SpoolRoom { held_bytes: pending, left_bytes: takes, disk_bytes };
         let left_bytes = share_bytes.saturating_sub(held).min(takes);
         let share = SpoolRoom { held_bytes: held, left_bytes, disk_bytes };
