@@ -44,7 +44,7 @@ fn described() -> Known {
     let page = include_str!("../../docs/metrics.md");
     let mut known = Known::new();
     for line in page.lines().filter(|line| line.starts_with("| `paquebot_")) {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let bare = |cell: &str| cell.replace('`', "");
         let labels = bare(cells[3]);
         let labels = labels.split(',').map(|label| label.trim().to_owned());
