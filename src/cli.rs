@@ -45,6 +45,9 @@ pub enum Command {
         /// Where the config is.
         #[command(flatten)]
         config: ConfigArgs,
+        /// Show all clients of a server, those that are away, too
+        #[arg(long)]
+        fleet: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -11,6 +11,7 @@ pub mod dead_letters;
 pub mod doctor;
 pub mod door;
 pub mod exit;
+pub mod fleet;
 pub mod handlers;
 pub mod init;
 pub mod ledger;

@@ -6,8 +6,8 @@ use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
 use paquebot::{
-    bench, dead_letters, doctor, handlers, init, ledger, manual, run, schema, send, spool, status,
-    top, torture, trace,
+    bench, dead_letters, doctor, fleet, handlers, init, ledger, manual, run, schema, send, spool,
+    status, top, torture, trace,
 };
 
 fn main() -> ExitCode {
@@ -24,7 +24,8 @@ fn main() -> ExitCode {
         Command::Run(config) => run::run(&config),
         Command::Check { config, deny_warnings } => run::check(&config, deny_warnings),
         Command::Send(args) => send::send(&args),
-        Command::Status { config, json } => status::status(&config, json),
+        Command::Status { config, fleet: true, json } => fleet::fleet(&config, json),
+        Command::Status { config, json, .. } => status::status(&config, json),
         Command::Top(args) => top::top(&args),
         Command::Trace(args) => trace::trace(&args),
         Command::Doctor { config, json } => doctor::doctor(&config, json),

@@ -32,6 +32,7 @@ fn api_schemas() -> Map<String, Value> {
         ("GET /v1/packets/{id}", of::<answers::Trace>()),
         ("GET /v1/dead-letters", of::<answers::DeadLetters>()),
         ("GET /v1/handlers", of::<answers::Handlers>()),
+        ("GET /v1/clients", of::<answers::Clients>()),
     ];
     answers.map(|(path, schema)| (path.to_owned(), schema)).into_iter().collect()
 }

@@ -68,6 +68,14 @@ fn client_in_words(status: &Value) -> Option<String> {
         size(client, "spool_max_bytes"),
     );
     add_line(&mut out, "last error", link, "last_error");
+    if let Some(full) = client.get("full").filter(|full| full.is_object()) {
+        let (since, refused) = (text(full, "since"), number(full, "refused_packets"));
+        let (means, advice) = (text(full, "means"), text(full, "advice"));
+        writeln!(out, "  full        since {since}, {refused} packets refused: {means}").ok()?;
+        writeln!(out, "              {advice}").ok()?;
+    } else if let Some(seconds) = client.get("spool_seconds_left").and_then(Value::as_f64) {
+        writeln!(out, "  full in     {} at the present rate", span_in_words(seconds)).ok()?;
+    }
     add_line(&mut out, "failed", client, "failed");
     let lanes = client.get("lanes").and_then(Value::as_array)?;
     let waiting = lanes.iter().filter(|lane| number(lane, "pending_packets") > 0);
@@ -117,6 +125,14 @@ fn text<'a>(of: &'a Value, key: &str) -> &'a str {
 
 fn number(of: &Value, key: &str) -> u64 {
     of.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// A time in the largest unit of which there is at least one.
+fn span_in_words(seconds: f64) -> String {
+    let units = [(86_400.0, "days"), (3_600.0, "h"), (60.0, "min")];
+    let unit = units.into_iter().find(|(unit, _)| seconds >= *unit);
+    let (unit, name) = unit.unwrap_or((1.0, "s"));
+    format!("{:.1} {name}", seconds / unit)
 }
 
 fn size(of: &Value, key: &str) -> String {

@@ -10,7 +10,7 @@
 
 mod common;
 
-use common::{paquebot, program};
+use common::program;
 use serde_json::Value;
 
 /// Measures in an empty directory, which is empty afterwards.
@@ -105,7 +105,7 @@ fn what_cannot_be_measured_is_refused() {
         &["--seconds", "1", "--backlog"],
     ];
     for args in refused {
-        let ended = paquebot([&["bench"], args].concat());
+        let ended = program().arg("bench").args(args).output().unwrap();
         assert_eq!(ended.status.code(), Some(64), "{args:?}");
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(said.contains(args[args.len() - 1]) || said.contains(args[0]), "{said}");

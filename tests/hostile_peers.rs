@@ -247,7 +247,9 @@ fn a_flood_of_skips_is_bounded_however_much_each_covers() {
         }
     }
     let ended = thrown_out || acked < 400_000;
-    assert!(!ended || harbour.refused("violation") == 2, "acked {acked}");
+    if ended {
+        until("it is counted", || harbour.refused("violation") == 2);
+    }
     peer.hang_up();
     harbour.end();
 }

@@ -132,7 +132,7 @@ fn a_spool_restored_from_before_a_retirement_takes_a_new_name_and_delivers_every
     let data: BTreeSet<&str> = data.iter().map(String::as_str).collect();
     assert_eq!(data, ["before the backup", "in the backup", "after the restore"].into());
     let refused = r#"paquebot_server_refused_total{reason="retired-lane"}"#;
-    assert_eq!(broker.metric(broker.server_admin_port, refused), Some(1.0));
+    until("it is counted", || broker.metric(broker.server_admin_port, refused) == Some(1.0));
     let log = broker.server.as_ref().unwrap().log();
     assert!(log.contains("a lane came back that was retired"), "{log}");
     let log = broker.client.as_ref().unwrap().log();

@@ -21,10 +21,12 @@
 pub mod attempt;
 pub mod clock;
 pub mod connection;
+pub mod fleet;
 pub mod handler;
 pub mod ledger;
 pub mod link;
 pub mod listener;
+pub mod lookout;
 pub mod meters;
 pub mod permit;
 pub mod persistence;

@@ -9,12 +9,11 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
 };
 use actix_rt::ArbiterHandle;
-use metrics::{Counter, counter};
 use paquebot_protocol::lease::SessionId;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::roster::Roster;
-use crate::seat::{Seat, Seats};
+use crate::seat::Seats;
 use crate::session::{Dismiss, Session, SessionOptions, SessionPorts};
 
 /// How long accepting rests after a failure, such as running out of open files.
@@ -31,7 +30,6 @@ pub struct Listener {
     seats: Seats,
     sessions: BTreeMap<SessionId, Addr<Session>>,
     next: u64,
-    duplicates: Counter,
 }
 
 impl Listener {
@@ -54,13 +52,11 @@ impl Listener {
             seats,
             sessions: BTreeMap::new(),
             next: 1,
-            duplicates: counter!("paquebot_server_duplicates_total"),
         }
     }
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         let Some(seat) = self.seats.take() else {
-            counter!("paquebot_server_refused_total", "reason" => "connections").increment(1);
             return tracing::warn!(%peer, "refused: no more connections are allowed");
         };
         let stream = match stream.into_std() {
@@ -70,7 +66,6 @@ impl Listener {
         self.sessions.retain(|_, session| session.connected());
         let id = SessionId(self.next);
         self.next += 1;
-        let seat = Seat::new(seat, self.duplicates.clone());
         // The first session shares a thread with the router: alone, its packets need no other.
         let at = usize::try_from(id.0 - 1).unwrap_or_default() % self.arbiters.len().max(1);
         let Some(arbiter) = self.arbiters.get(at) else { return };

@@ -6,8 +6,8 @@
 use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
 use paquebot_store::{
-    AppendError, Identity, Parcel, Part, Patience, Position, ReadError, Reply, Spool, Stored,
-    Stretch,
+    AppendError, Count, Identity, Parcel, Part, Patience, Position, ReadError, Reply, Spool,
+    Stored, Stretch,
 };
 
 use crate::permit::Permit;
@@ -74,8 +74,8 @@ impl Handler<Store> for Persistence {
             stored(outcome);
         };
         let parts = vec![Part { target, batch, key: None }];
-        let (positions, reply) = (Vec::new(), Box::new(reply));
-        self.spool.store(Parcel { parts, positions, patience: None, reply });
+        let (positions, patience, count, reply) = (Vec::new(), None, None, Box::new(reply));
+        self.spool.store(Parcel { parts, positions, patience, count, reply });
     }
 }
 
@@ -91,6 +91,8 @@ pub struct StoreParcel {
     pub patience: Option<Patience>,
     /// Their place in memory, given back when they are on disk.
     pub permit: Permit,
+    /// What counts them, in the same commit.
+    pub count: Option<Count>,
     /// Called after the fsync, or with what is in the way.
     pub stored: Reply<Result<Vec<Stored>, AppendError>>,
 }
@@ -105,12 +107,12 @@ impl Handler<StoreParcel> for Persistence {
     type Result = ();
 
     fn handle(&mut self, store: StoreParcel, _: &mut Self::Context) {
-        let StoreParcel { parts, positions, patience, permit, stored } = store;
+        let StoreParcel { parts, positions, patience, permit, count, stored } = store;
         let reply = move |outcome| {
             drop(permit);
             stored(outcome);
         };
-        self.spool.store(Parcel { parts, positions, patience, reply: Box::new(reply) });
+        self.spool.store(Parcel { parts, positions, patience, count, reply: Box::new(reply) });
     }
 }
 

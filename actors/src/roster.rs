@@ -8,10 +8,14 @@ use paquebot_protocol::frame::Hello;
 use paquebot_protocol::lease::SessionId;
 
 use crate::clock;
+use crate::fleet::Fleet;
 
 /// Who is connected, for `status`: sessions write, anyone may read.
 #[derive(Debug, Clone, Default)]
-pub struct Roster(Arc<Mutex<Sessions>>);
+pub struct Roster {
+    sessions: Arc<Mutex<Sessions>>,
+    fleet: Fleet,
+}
 
 #[derive(Debug, Default)]
 struct Sessions {
@@ -54,6 +58,19 @@ impl Roster {
         self.sessions().facts.values().cloned().collect()
     }
 
+    /// How many are connected.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks whether it is empty")]
+    pub fn len(&self) -> usize {
+        self.sessions().facts.len()
+    }
+
+    /// All clients, those that are away, too, and what they tell of themselves.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// Enters a session; gives one of the same client that has another spool, if there is any.
     pub(crate) fn insert(&self, session: SessionId, facts: SessionFacts) -> Option<SessionFacts> {
         let sessions = &mut *self.sessions();
@@ -77,6 +94,6 @@ impl Roster {
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
-use metrics::{Counter, counter};
 use paquebot_protocol::frame::RefusedCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::meters::SessionMeters;
 
 /// How many connections are allowed, and how many of them are taken.
 #[derive(Debug, Clone)]
 pub struct Seats {
     free: Arc<Semaphore>,
     all: u32,
+    meters: SessionMeters,
 }
 
 impl Seats {
     /// So many seats.
     #[must_use]
-    pub fn new(connections_max: usize) -> Self {
+    pub fn new(connections_max: usize, meters: SessionMeters) -> Self {
         let all = u32::try_from(connections_max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        Self { free: Arc::new(Semaphore::new(all as usize)), all }
+        Self { free: Arc::new(Semaphore::new(all as usize)), all, meters }
     }
 
     /// Waits until every session has ended.
@@ -27,31 +29,33 @@ impl Seats {
         drop(self.free.acquire_many(self.all).await);
     }
 
-    pub(crate) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).try_acquire_owned().ok()
+    /// A seat, if one is free; that none is, is counted.
+    pub(crate) fn take(&self) -> Option<Seat> {
+        let meters = self.meters.clone();
+        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
+            meters.refused("connections");
+            return None;
+        };
+        Some(Seat { meters, _place: place })
     }
 }
 
 /// A session's place among those allowed; dropping it frees the place.
 #[derive(Debug)]
 pub struct Seat {
-    duplicates: Counter,
+    meters: SessionMeters,
     _place: OwnedSemaphorePermit,
 }
 
 impl Seat {
-    pub(crate) fn new(place: OwnedSemaphorePermit, duplicates: Counter) -> Self {
-        Self { duplicates, _place: place }
-    }
-
     /// Packets came that had been handled before.
     pub(crate) fn duplicates(&self, packets: u64) {
-        self.duplicates.increment(packets);
+        self.meters.duplicates(packets);
     }
 
     /// The client was refused, for a reason that may say more than the code.
     pub(crate) fn refused(&self, reason: &'static str) {
-        counter!("paquebot_server_refused_total", "reason" => reason).increment(1);
+        self.meters.refused(reason);
     }
 }
 

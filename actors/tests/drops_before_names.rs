@@ -23,7 +23,7 @@ use paquebot_protocol::frame::{
 };
 use paquebot_protocol::outbox::Priority;
 use paquebot_protocol::{Control, Frame, Lane, LedgerId, Millis, Number, SpoolId};
-use paquebot_store::{Identity, LaneState, LaneTotals};
+use paquebot_store::{Counts, Identity, LaneState, LaneTotals};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -152,7 +152,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         skipped: 0,
         retiring: false,
     };
-    let (meters, board) = (ClientMeters::new(8), LinkBoard::default());
+    let (meters, board) = (ClientMeters::new(8, Counts::default()), LinkBoard::default());
     Connection::new(options, ports, identity, vec![lane], meters, board).start()
 }
 

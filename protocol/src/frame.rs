@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::chain::Chain;
 use crate::id::{ClientId, Lane, LedgerId, Number, SpoolId};
 use crate::run::Run;
+use crate::status::Status;
 use crate::target::TargetId;
 
 /// The first bytes of a connection, from both sides: noise is told from this protocol at once.
@@ -61,6 +62,8 @@ pub enum Control {
     Pause(Pause),
     /// The client will never use this lane again, and its last drop is durable.
     Retire(Lane),
+    /// The client says how it is; to a server that named the capability.
+    Status(Status),
     /// Are you there? To be answered with the same number.
     Ping(u64),
     /// I am.

@@ -17,6 +17,7 @@
 //! | [`route`] | which handler takes a packet |
 //! | [`retention`], [`retirement`] | which packets have outlived their time, and which lanes |
 //! | [`backoff`], [`heartbeat`] | when to try again, and when a peer is dead |
+//! | [`status`] | what a client tells of itself |
 //! | [`id`], [`target`], [`time`] | the words |
 
 pub mod backoff;
@@ -34,6 +35,7 @@ pub mod retention;
 pub mod retirement;
 pub mod route;
 pub mod run;
+pub mod status;
 pub mod target;
 pub mod time;
 pub mod window;

@@ -68,6 +68,14 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// When the event of a record happened, without a look at the rest of it; nothing when it is no record.
+#[must_use]
+pub fn created_ms(record: &[u8]) -> Option<u64> {
+    let mut rest = record;
+    let parts = rmp::decode::read_array_len(&mut rest).ok()?;
+    rmp::decode::read_int(&mut rest).ok().filter(|_| parts >= 2)
+}
+
 #[derive(Deserialize)]
 struct Parts<'a>(
     u64,

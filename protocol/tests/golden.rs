@@ -17,7 +17,7 @@ use paquebot_protocol::{Chain, Control, Frame, Lane, Packet, Run, TargetId};
 
 /// The frames of `common/frames.rs`, with their lengths; the two checks between length and body are
 /// [`CHECKS`].
-const FRAMES: [(&str, &str); 15] = [
+const FRAMES: [(&str, &str); 16] = [
     (
         "run",
         "0000006081a372756e93050297c41011111111111111111111111111111111cf2222222222222222cd01\
@@ -77,6 +77,15 @@ const FRAMES: [(&str, &str); 15] = [
          5f6d73cd1388a6726561736f6ea4646f776e",
     ),
     ("retire", "0000000981a672657469726505"),
+    (
+        "status",
+        "000000e181a67374617475738ca8636c6f636b5f6d73cf0000019b76daa800a577686f6c65c3af626163\
+         6b6c6f675f7061636b65747303ad6261636b6c6f675f6279746573cd0264ad6f6c646573745f6167655f\
+         6d73cd1068b073706f6f6c5f66696c655f6279746573ce00110000af73706f6f6c5f6d61785f62797465\
+         73ce40000000aa6469736b5f6279746573ce03200000ac7365636f6e64735f6c656674c0a466756c6cc0\
+         aa6c6173745f6572726f72c0a56c616e65739184a46c616e6505a77061636b65747303a56279746573cd\
+         0264ad6f6c646573745f6167655f6d73cd1068",
+    ),
     ("ping", "0000000781a470696e6701"),
     ("pong", "0000000781a4706f6e6701"),
     ("bye", "0000000e81a3627965a873746f7070696e67"),

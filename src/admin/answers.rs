@@ -1,5 +1,6 @@
 //! What the admin side answers in JSON, as types: `paquebot schema --api` is made from them.
 
+use paquebot_actors::fleet::ClientFacts;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -164,6 +165,15 @@ pub struct DeadLetterFacts {
     pub last_attempt: String,
     /// The bytes of the packet's record.
     pub size: u64,
+}
+
+/// The answer of `/v1/clients`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Clients {
+    /// Each with each of its spools, by name; one that is away as it was known last.
+    pub clients: Vec<ClientFacts>,
+    /// What to ask for next as `after`; null when this was the last page.
+    pub next: Option<String>,
 }
 
 /// The answer of `/v1/handlers`.

@@ -6,6 +6,7 @@
 
 pub mod answers;
 mod backup;
+mod clients;
 mod dead_letters;
 mod guard;
 mod handlers;
@@ -198,6 +199,7 @@ fn private_routes(desk: &Arc<Desk>) -> axum::Router {
     let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
     let server = desk.parts.server.as_ref();
     let routes = routes.merge(dead_letters::routes(server)).merge(handlers::routes(server));
+    let routes = routes.merge(clients::routes(server));
     guard::no_web_page(routes)
 }
 
@@ -208,7 +210,11 @@ async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     if let Some(server) = &desk.parts.server {
         server.sample();
     }
-    ([(CONTENT_TYPE, METRICS_TYPE)], desk.parts.metrics.render()).into_response()
+    let mut text = desk.parts.metrics.render();
+    if let Some(server) = &desk.parts.server {
+        text.push_str(&server.deliveries());
+    }
+    ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response()
 }
 
 async fn ready(State(desk): State<Arc<Desk>>) -> Response {

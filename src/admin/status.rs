@@ -7,13 +7,14 @@ use metrics::gauge;
 use paquebot_actors::connection::Standings;
 use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
-use paquebot_actors::meters::ClientMeters;
+use paquebot_actors::lookout::{self, SpoolBoard};
+use paquebot_actors::meters::{ClientMeters, Delivery, ServerMeters};
 use paquebot_actors::replay::ReplayDesk;
 use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
 use paquebot_protocol::{ClientId, LedgerId};
-use paquebot_store::{Identity, LaneState, Ledger, Spool};
+use paquebot_store::{FullOf, Identity, LaneState, Ledger, Spool, SpoolFull};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,6 +32,8 @@ pub struct ClientView {
     pub spool: Spool,
     /// Where its connection stands.
     pub board: LinkBoard,
+    /// How full its spool is, and how old its packets are.
+    pub found: SpoolBoard,
     /// What it counts.
     pub meters: ClientMeters,
     /// How its lanes stand on the connection.
@@ -46,6 +49,8 @@ pub struct ServerView {
     pub ledger: LedgerId,
     /// Its store.
     pub store: Ledger,
+    /// What it counts beside packets.
+    pub meters: ServerMeters,
     /// Who is connected.
     pub board: Roster,
     /// Where it listens.
@@ -82,12 +87,37 @@ pub struct ClientStatus {
     spool_file_bytes: u64,
     spool_max_bytes: u64,
     spool_segments: usize,
+    /// What is held of what fits, with packets as they came lately: 1 is full.
+    spool_fill_ratio: f64,
+    /// When it is full at the rate of the last minute; null when it does not fill.
+    spool_seconds_left: Option<f64>,
+    /// What the disk has left.
+    disk_available_bytes: Option<u64>,
+    /// For how long the oldest packet waits.
+    oldest_packet_age_seconds: f64,
+    /// That packets are refused, or wait for room.
+    full: Option<FullStatus>,
     failed: Option<String>,
     quarantine: QuarantineStatus,
     lanes: Vec<LaneStatus>,
     lanes_total: usize,
     /// Those that are gone, since the spool was made.
     lanes_retired: u64,
+}
+
+/// There is no room for packets.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FullStatus {
+    /// `spool-full`, `target-full` or `disk-full`.
+    reason: &'static str,
+    /// Since when, RFC 3339.
+    since: String,
+    /// How many packets were refused for that since.
+    refused_packets: u64,
+    /// What that means.
+    means: String,
+    /// What to do.
+    advice: &'static str,
 }
 
 /// Damaged bytes that were put aside and declared; the client is ready all the same.
@@ -160,6 +190,7 @@ impl ClientView {
         lanes.truncate(LANES_SHOWN_MAX);
         let link::LinkState { state, server, since_ms, last_error } = self.board.read();
         let since = clock::rfc3339(since_ms);
+        let found = self.found.read(&self.spool);
         ClientStatus {
             id: self.id.to_string(),
             spool: identity.spool.to_string(),
@@ -171,6 +202,11 @@ impl ClientView {
             spool_file_bytes: spool.file_bytes,
             spool_max_bytes: spool.max_bytes,
             spool_segments: spool.segments,
+            spool_fill_ratio: found.fill_ratio,
+            spool_seconds_left: found.seconds_left,
+            disk_available_bytes: found.disk_bytes,
+            oldest_packet_age_seconds: found.oldest_age_ms() as f64 / 1_000.0,
+            full: spool.full.map(FullStatus::from),
             failed: spool.failed,
             quarantine: QuarantineStatus {
                 files: spool.quarantine.files,
@@ -185,12 +221,18 @@ impl ClientView {
     /// Why the client is not ready, in a word.
     #[must_use]
     pub fn trouble(&self) -> Option<&'static str> {
-        self.spool.status().failed.map(|_| "store-failed")
+        let status = self.spool.status();
+        match status.full.map(|full| full.of) {
+            Some(of @ (FullOf::Spool | FullOf::Lanes | FullOf::Disk)) => Some(lookout::reason(&of)),
+            // Packets to other targets are taken.
+            Some(FullOf::Target(_)) | None => status.failed.map(|_| "store-failed"),
+        }
     }
 
     /// Brings gauges up to date.
     pub fn sample(&self) {
-        self.meters.sample(&self.spool.status(), || self.spool.lane_states());
+        let found = self.found.read(&self.spool);
+        self.meters.sample(&self.spool.status(), &found, || self.spool.lane_states());
     }
 }
 
@@ -223,12 +265,34 @@ impl ServerView {
     /// Brings gauges up to date.
     pub fn sample(&self) {
         let ledger = self.store.status();
-        gauge!("paquebot_server_clients").set(self.board.read().len() as f64);
+        gauge!("paquebot_server_clients").set(self.board.len() as f64);
+        self.meters.sample(self.board.fleet().gauges().into_iter());
         for of in ledger.dead_letters_of {
             let handler = of.handler;
             gauge!("paquebot_server_dead_letters", "handler" => handler.clone())
                 .set(of.count as f64);
             gauge!("paquebot_server_dead_letters_bytes", "handler" => handler).set(of.bytes as f64);
+        }
+    }
+}
+
+impl ServerView {
+    /// How long deliveries took, as metrics show it.
+    pub(super) fn deliveries(&self) -> String {
+        let of = |handler: &HandlerView| handler.board.delivery().clone();
+        Delivery::render(self.handlers.iter().map(|one| (one.name.as_str(), of(one))))
+    }
+}
+
+impl From<SpoolFull> for FullStatus {
+    fn from(full: SpoolFull) -> Self {
+        let (means, advice) = lookout::in_words(&full.of);
+        Self {
+            reason: lookout::reason(&full.of),
+            since: clock::rfc3339(full.since_ms),
+            refused_packets: full.refused,
+            means,
+            advice,
         }
     }
 }

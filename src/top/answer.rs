@@ -26,8 +26,16 @@ pub(super) struct Client {
     pub spool_file_bytes: u64,
     pub spool_max_bytes: u64,
     pub failed: Option<String>,
+    pub full: Option<Full>,
     pub lanes: Vec<Lane>,
     pub lanes_total: usize,
+}
+
+/// There is no room for packets.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Full {
+    pub means: String,
 }
 
 /// Where its connection stands.

@@ -19,9 +19,9 @@ pub(super) struct Counters {
 pub(super) struct Flow {
     /// Since the spool was made.
     pub accepted: u64,
-    /// Since the process started, each for the first time.
+    /// Since the spool was made, each for the first time.
     pub sent: u64,
-    /// Since the process started, once more.
+    /// Since the spool was made, once more.
     pub resent: u64,
     /// Since the spool was made.
     pub handled: u64,
@@ -32,7 +32,7 @@ pub(super) struct Flow {
 pub(super) struct Work {
     /// Since the ledger was made.
     pub handled: u64,
-    /// Since the process started.
+    /// Since the ledger was made.
     pub retried: u64,
 }
 

@@ -11,6 +11,7 @@ use paquebot_actors::connection::{
     Standings, StoredRuns,
 };
 use paquebot_actors::link::LinkBoard;
+use paquebot_actors::lookout::{Lookout, SpoolBoard};
 use paquebot_actors::meters::{ClientMeters, CommitMeters};
 use paquebot_actors::permit::Purse;
 use paquebot_actors::persistence::Persistence;
@@ -21,7 +22,8 @@ use paquebot_actors::source::{
     directory, exec, host, stdin, tail, timer,
 };
 use paquebot_store::{
-    Committed, FileDisk, Identity, LanePolicy, Opened, Policies, Spool, SpoolOptions, WhenFull,
+    Committed, FileDisk, Identity, LanePolicy, LaneState, Opened, Policies, Spool, SpoolOptions,
+    WhenFull,
 };
 
 use tokio::sync::oneshot;
@@ -61,11 +63,14 @@ impl ClientPart {
     pub fn start(config: &config::Client, targets_max: u64) -> Result<Self, Failure> {
         let link: Arc<OnceLock<Addr<Connection>>> = Arc::default();
         let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
-        let meters = ClientMeters::new(targets_max);
+        let told: Arc<OnceLock<ClientMeters>> = Arc::default();
         let receipts = Receipts::default();
-        let (spool, opened) = open(config, Arc::clone(&link), meters.clone(), receipts.clone())?;
+        let (spool, opened) = open(config, Arc::clone(&link), Arc::clone(&told), receipts.clone())?;
         let Opened { identity, made_for, lanes, retired, notes, damage } = opened;
+        let meters = ClientMeters::new(targets_max, spool.counts());
         meters.carry(&retired);
+        // As the cell of the connection, below.
+        drop(told.set(meters.clone()));
         for note in notes {
             tracing::info!("spool: {note}");
         }
@@ -111,6 +116,9 @@ impl ClientPart {
         let connection = Connection::start_in_arbiter(&arbiter, |_| connection);
         // The cell is empty until here and filled once.
         drop(link.set(connection.clone()));
+        let found = SpoolBoard::default();
+        let lookout = Lookout::new(spool.clone(), found.clone(), connection.clone().recipient());
+        Lookout::start_in_arbiter(&arbiter, |_| lookout);
         let memory = Purse::new(SOURCE_MEMORY_BYTES);
         let packet_bytes_max = usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX);
         let outlet = Outlet::new(
@@ -126,6 +134,7 @@ impl ClientPart {
             identity,
             spool: spool.clone(),
             board,
+            found,
             meters,
             standings: Standings::of(&connection),
             outlet: outlet.clone(),
@@ -268,7 +277,7 @@ impl ClientPart {
 fn open(
     config: &config::Client,
     link: Arc<OnceLock<Addr<Connection>>>,
-    meters: ClientMeters,
+    meters: Arc<OnceLock<ClientMeters>>,
     receipts: Receipts,
 ) -> Result<(Spool, Opened), Failure> {
     let lanes_max = usize::try_from(config.spool.max_lanes).unwrap_or(usize::MAX);
@@ -277,12 +286,15 @@ fn open(
     options.client = Some(config.id.clone());
     options.retire_after = config.spool.retire_after;
     let commits = CommitMeters::new("spool");
-    // Lanes may end before there is a connection to tell.
-    let mut ended = Vec::new();
+    // Lanes may end, and go, before there is a connection or a meter to tell.
+    let (mut ended, mut gone) = (Vec::new(), Vec::new());
     let on_commit = move |committed: Committed| {
         let Committed { runs, packets, buried, retiring, retired, notes, took } = committed;
         ended.extend(retiring);
-        retired.iter().for_each(|lane| meters.retired(lane));
+        gone.extend(retired);
+        if let Some(meters) = meters.get() {
+            gone.drain(..).for_each(|lane: LaneState| meters.retired(&lane));
+        }
         for note in notes {
             tracing::error!("spool: {note}");
         }

@@ -155,7 +155,7 @@ impl House<'_> {
     fn meters(&self, name: &str, board: HandlerBoard) -> HandlerMeters {
         let known = self.opened.totals.iter().find(|(handler, _)| handler == name);
         let totals = known.map(|(_, totals)| *totals).unwrap_or_default();
-        HandlerMeters::new(name, totals.handled, totals.dead_lettered, board)
+        HandlerMeters::new(name, totals, &self.store.counts(), board)
     }
 }
 

@@ -38,8 +38,9 @@ impl Process {
     /// When a store cannot be opened, a file not be used or an address not be bound.
     pub async fn start(config: Config) -> Result<Self, Failure> {
         let metrics = telemetry::metrics()?;
-        let server = config.server.as_ref().map(ServerPart::start).transpose()?;
         let targets_max = config.metrics.max_targets;
+        let server = config.server.as_ref().map(|server| ServerPart::start(server, targets_max));
+        let server = server.transpose()?;
         let client = config.client.as_ref().map(|client| ClientPart::start(client, targets_max));
         let client = client.transpose()?;
         let parts = Parts {

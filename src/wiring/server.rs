@@ -11,6 +11,7 @@ use paquebot_actors::handler::{
 };
 use paquebot_actors::ledger::Ledger;
 use paquebot_actors::listener::{Listener, Shut};
+use paquebot_actors::meters::{ServerMeters, SessionMeters};
 use paquebot_actors::permit::Purse;
 use paquebot_actors::replay::{ReplayDesk, ReplayPorts, Replayer, StopReplays};
 use paquebot_actors::roster::Roster;
@@ -64,7 +65,8 @@ impl ServerPart {
     ///
     /// # Errors
     /// When the ledger cannot be opened, a handler's file not be used, or the address not be bound.
-    pub fn start(config: &config::Server) -> Result<Self, Failure> {
+    pub fn start(config: &config::Server, clients_max: u64) -> Result<Self, Failure> {
+        let clients_max = usize::try_from(clients_max).unwrap_or(usize::MAX);
         let disk = Arc::new(FileDisk);
         let dead_letters = limits(config.dead_letters);
         let options = LedgerOptions { dir: config.data_dir.clone(), dead_letters };
@@ -86,8 +88,11 @@ impl ServerPart {
         let Some(first) = arbiters.first() else {
             return Err(Failure::new(Code::Internal, "no thread for the server"));
         };
+        let board = Roster::default();
+        board.fleet().take_up(opened.clients.clone());
         let door = Ledger::new(store.clone(), opened.ledger)
-            .keeping_dead_letters(config.dead_letters.max_age);
+            .keeping_dead_letters(config.dead_letters.max_age)
+            .keeping_clients(board.fleet().clone());
         let ledger = Ledger::start_in_arbiter(first, |_| door);
         let mut house = House {
             store: &store,
@@ -133,8 +138,9 @@ impl ServerPart {
             record: ledger.recipient(),
             route: router.recipient(),
         };
-        let (board, options) = (Roster::default(), session_options(config, shares));
-        let seats = Seats::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX));
+        let options = session_options(config, shares);
+        let connections_max = usize::try_from(config.max_connections).unwrap_or(usize::MAX);
+        let seats = Seats::new(connections_max, SessionMeters::new(store.counts()));
         let at_first = first.clone();
         let listener =
             Listener::new(socket, seats.clone(), options, ports, board.clone(), arbiters.clone());
@@ -149,6 +155,7 @@ impl ServerPart {
         let view = ServerView {
             ledger: opened.ledger,
             store: store.clone(),
+            meters: ServerMeters::new(clients_max, store.counts()),
             board,
             listening,
             handlers: handlers.collect(),
@@ -184,6 +191,7 @@ impl ServerPart {
             }
         }
         let store = self.store;
+        self.view.board.fleet().keep(&store);
         let closed =
             step("the ledger closes", actix_rt::task::spawn_blocking(move || store.close()));
         match closed.await {

@@ -17,6 +17,7 @@
 //! is the law's (`protocol`). Nothing here logs or counts either: facts are returned.
 
 mod clock;
+mod counts;
 mod database;
 pub mod disk;
 mod error;
@@ -30,19 +31,21 @@ mod shadow;
 pub mod spool;
 mod thread;
 
+pub use counts::{Count, Counts};
 pub use disk::{DirLock, Disk, FileDisk};
 pub use error::{AppendError, LedgerError, OpenError, ReadError, RecordError};
 pub use ledger::check::{CheckedFile, LedgerCheck, SetAside};
 pub use ledger::{
-    Admitted, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits, DeadLetterPage,
-    DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Known, Ledger, LedgerEvent,
-    LedgerOpened, LedgerOptions, LedgerStatus, LetterKey, ListedLetter, Mark, Passage, Passed,
-    PausedHandler, Record, Replays, StillDead, Traced, Tried, Watch, WhenDeadLettersFull,
+    Admitted, ClientOnRecord, CursorAt, DeadLetter, DeadLetterFilter, DeadLetterLimits,
+    DeadLetterPage, DeadLettersOf, Fence, FileId, FileState, HandlerTotals, Known, Ledger,
+    LedgerEvent, LedgerOpened, LedgerOptions, LedgerStatus, LetterKey, ListedLetter, Mark, Passage,
+    Passed, PausedHandler, Record, Replays, StillDead, Traced, Tried, Watch, WhenDeadLettersFull,
 };
 pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
-    Append, Committed, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Parcel,
-    Part, Patience, Policies, Position, Quarantine, Reading, RetiredTotals, Spool, SpoolOptions,
-    SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone, WhenFull,
+    Append, Committed, FullOf, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened,
+    Parcel, Part, Patience, Policies, Position, Quarantine, Reading, RetiredTotals, Spool,
+    SpoolFull, SpoolOptions, SpoolRoom, SpoolStatus, Stored, StoredRun, Stretch, SystemClock,
+    Tombstone, WhenFull,
 };

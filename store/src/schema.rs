@@ -18,7 +18,8 @@
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
-//! tombstone wins over what a run holds of its numbers. `retired` sums up the lanes whose rows are gone
+//! tombstone wins over what a run holds of its numbers. The positions of the source `$counts` are what
+//! is counted (`spool/counted.rs`). `retired` sums up the lanes whose rows are gone
 //! ([`RetiredRow`]). Runs, and the rows of the spool, of lanes and
 //! of tombstones, can be found by their bytes alone (`spool/scan.rs`, R10). `condemned` names the
 //! segments that are not trusted any more and are moved forward, each with whether it is damaged.
@@ -42,6 +43,8 @@
 //! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
 //! | `dead_gone` | how they went | how many dead letters | for good |
 //! | `replayed` | as `places` below | – | until the letter is out of its segment |
+//! | `counts` | name | what was counted | for good |
+//! | `clients` | client, spool | [`ClientOnRecord`](crate::ClientOnRecord) | while there are not too many |
 //! | `paused` | handler | when it was paused, and by whom | until it is resumed |
 //!
 //! `dead_known` is the highest position of the dead letters that were there before the ledger was:
@@ -140,6 +143,10 @@ pub(crate) const DEAD_GONE: TableDefinition<&str, u64> = TableDefinition::new("d
 pub(crate) const REPLAYED: TableDefinition<(u128, u64, u64), ()> = TableDefinition::new("replayed");
 /// Handlers that are paused by hand: since when (milliseconds since 1970), and by whom.
 pub(crate) const PAUSED: TableDefinition<&str, (u64, &str)> = TableDefinition::new("paused");
+/// What is counted, and goes on over restarts.
+pub(crate) const COUNTS: TableDefinition<&str, u64> = TableDefinition::new("counts");
+/// What clients have told of themselves, by client and spool.
+pub(crate) const CLIENTS: TableDefinition<(&str, u128), &[u8]> = TableDefinition::new("clients");
 /// Handled after all.
 pub(crate) const GONE_REPLAYED: &str = "replayed";
 /// Evicted from a full quota.

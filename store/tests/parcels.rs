@@ -34,7 +34,8 @@ fn store(
     parts: Vec<Part>,
     positions: Vec<Position>,
 ) -> Result<Vec<Stored>, AppendError> {
-    ask(|reply| rig.spool.store(Parcel { parts, positions, patience: None, reply }))
+    let (patience, count) = (None, None);
+    ask(|reply| rig.spool.store(Parcel { parts, positions, patience, count, reply }))
 }
 
 /// How far the source has come in its one file.

@@ -13,11 +13,11 @@ mod common;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{CrashDisk, SpoolRig, batch, data, options, target, until};
+use common::{CrashDisk, SpoolRig, ask, batch, data, options, target, until};
 use paquebot_protocol::{Lane, Number};
 use paquebot_store::{
-    Append, AppendError, LanePolicy, Parcel, Part, Patience, Policies, SpoolOptions, Stored,
-    Stretch, WhenFull,
+    Append, AppendError, FullOf, LanePolicy, Parcel, Part, Patience, Policies, SpoolOptions,
+    SpoolRoom, Stored, Stretch, WhenFull,
 };
 
 const MAX_BYTES: u64 = 32 << 20;
@@ -253,4 +253,122 @@ fn who_waits_for_room_is_answered_when_the_spool_closes() {
     let answers: Vec<_> = answered.iter().collect();
     assert_eq!(answers.len(), 400);
     assert!(answers.iter().any(|answer| matches!(answer, Err(AppendError::Closed))));
+}
+
+/// Packets that make way, of sizes as they come in a fleet, in spools of the default segments.
+#[test]
+fn where_all_may_go_none_is_refused_whatever_its_size() {
+    let all = |_: &paquebot_protocol::TargetId| LanePolicy {
+        when_full: WhenFull::DropOldest,
+        max_bytes: None,
+    };
+    for (max_bytes, rounds) in [(16_u64 << 20, 60), (64 << 20, 120)] {
+        for sizes in
+            [[900_000, 900_000, 900_000], [900_000, 2_000, 300_000], [1_000_000, 70_000, 10]]
+        {
+            let options = SpoolOptions {
+                drop_after: Duration::from_millis(1),
+                policies: Policies(Arc::new(all)),
+                ..SpoolOptions::new(options().dir, max_bytes, 100)
+            };
+            let rig = SpoolRig::open(CrashDisk::new(1), options).unwrap();
+            for round in 0..rounds {
+                for (at, size) in sizes.into_iter().enumerate() {
+                    let stored = rig.append(&format!("drop.{at}"), &data(round, 1, size));
+                    assert!(stored.is_ok(), "{max_bytes} of {sizes:?}, round {round}: {stored:?}");
+                }
+            }
+            assert!(rig.disk_bytes() <= max_bytes, "{}", rig.disk_bytes());
+            let ended =
+                |lane: &paquebot_store::LaneState| lane.totals.evicted + lane.pending_packets;
+            assert!(rig.spool.lane_states().iter().all(|lane| ended(lane) == rounds));
+        }
+    }
+}
+
+/// Others' packets lie between those that may go: room is made all the same.
+#[test]
+fn others_packets_in_between_do_not_keep_room_from_those_that_make_it() {
+    let rig = rig();
+    for at in 0..3_000 {
+        if at % 40 == 0 {
+            rig.append("keep", &data(at, 1, 1_000)).unwrap();
+        }
+        let stored = rig.append("drop.1", &data(at, 1, PACKET_BYTES));
+        assert!(stored.is_ok(), "packet {at}: {stored:?}");
+        assert!(rig.disk_bytes() <= MAX_BYTES, "after {at}");
+    }
+    assert_eq!(rig.lane(Lane(1)).pending_packets, 75, "nothing of theirs has gone");
+    let lane = rig.lane(Lane(2));
+    assert_eq!(lane.totals.evicted + lane.pending_packets, 3_000);
+}
+
+#[test]
+fn a_parcel_for_several_targets_makes_way_as_one_packet_does() {
+    let rig = rig();
+    for round in 0..300 {
+        let parts = (0..4).map(|at| Part {
+            target: target(&format!("drop.{at}")),
+            batch: batch(&data(round, 1, 100_000)),
+            key: None,
+        });
+        let (parts, positions, count) = (parts.collect(), Vec::new(), None);
+        let stored = ask(|reply| rig.spool.store(Parcel { parts, positions, count, reply }));
+        assert!(stored.is_ok(), "round {round}: {stored:?}");
+    }
+}
+
+#[test]
+fn that_it_is_full_is_remembered_until_there_is_room() {
+    let rig = rig();
+    assert_eq!(rig.spool.status().full, None);
+    let (packets, _) = fill(&rig, "greedy");
+    let full = rig.spool.status().full.unwrap();
+    assert_eq!((full.of, full.refused), (FullOf::Spool, 1));
+    assert!(rig.append("greedy", &data(0, 3, PACKET_BYTES)).is_err());
+    assert_eq!(rig.spool.status().full.unwrap().refused, 4);
+    let room = measure(&rig);
+    assert_eq!((room.left_bytes, room.fill_ratio()), (0, 1.0));
+    assert!(rig.spool.status().full.is_some(), "nobody asks for room, and there is none");
+    rig.spool.drop_through(Lane(1), Number(packets), 0, 0);
+    until("there is room", || {
+        measure(&rig);
+        rig.spool.status().full.is_none()
+    });
+    assert!(measure(&rig).left_bytes > MAX_BYTES / 2);
+}
+
+#[test]
+fn what_is_said_to_be_left_is_what_is_taken() {
+    for size in [900_000, PACKET_BYTES] {
+        let rig = rig();
+        for at in 0..4 {
+            rig.append("some", &data(at, 1, size)).unwrap();
+        }
+        let left = measure(&rig).left_bytes as usize / size;
+        let more = (0..).take_while(|at| rig.append("some", &data(*at, 1, size)).is_ok()).count();
+        assert!(
+            more.abs_diff(left) <= 2 + more / 5,
+            "{left} of {size} bytes, but {more} were taken"
+        );
+        assert_eq!(measure(&rig).left_bytes, 0);
+    }
+}
+
+#[test]
+fn a_target_that_has_used_up_its_share_is_named() {
+    let rig = rig();
+    fill(&rig, "bounded.1");
+    let full = rig.spool.status().full.unwrap();
+    assert_eq!(full.of, FullOf::Target(target("bounded.1")));
+    rig.spool.drop_through(Lane(1), Number(5), 0, 0);
+    rig.append("carrier", &data(0, 1, 1)).unwrap();
+    rig.append("bounded.1", &data(0, 1, PACKET_BYTES)).unwrap();
+    assert_eq!(rig.spool.status().full, None, "what was refused is taken");
+}
+
+fn measure(rig: &SpoolRig) -> SpoolRoom {
+    let (answer, answered) = mpsc::channel();
+    rig.spool.measure(Box::new(move |room| _ = answer.send(room)));
+    answered.recv().unwrap()
 }

@@ -4,10 +4,12 @@
 //! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
 //! dropping only what the outbox says.
 
+mod gone;
 mod retiring;
 mod sending;
 mod socket;
 mod standing;
+mod telling;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,10 +22,13 @@ use paquebot_protocol::outbox::{Outbox, Priority};
 use paquebot_protocol::{ClientId, Control, Lane, Millis, Number, TargetId};
 use paquebot_store::{Identity, LaneState};
 
+use gone::Gone;
 use retiring::Retiring;
+use telling::Statuses;
 
 pub use retiring::Ended;
 pub use standing::{LaneStanding, Pause, Standings};
+pub use telling::Condition;
 pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
@@ -112,6 +117,8 @@ pub struct Connection {
     epoch: u64,
     socket: Option<Socket>,
     stopping: bool,
+    statuses: Statuses,
+    gone: Gone,
     /// How much was logged of lanes that wait.
     pauses_said: Few,
     /// The spool is taking a new name; until it has it, nobody is dialled.
@@ -169,6 +176,8 @@ impl Connection {
             epoch: 0,
             socket: None,
             stopping: false,
+            statuses: Statuses::default(),
+            gone: Gone::default(),
             pauses_said: Few::default(),
             renaming: false,
         };

@@ -152,6 +152,7 @@ impl Connection {
                 ctx.cancel_future(task);
             }
         }
+        self.statuses.lost(why);
         self.outbox.disconnected();
         self.retiring.clear();
         self.shelf.clear();

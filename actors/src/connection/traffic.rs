@@ -33,7 +33,11 @@ impl Connection {
             return Err("the server sent packets, which only clients do".into());
         };
         match control {
-            Control::Welcome(welcome) => self.welcome(&welcome)?,
+            Control::Welcome(welcome) => {
+                self.welcome(&welcome)?;
+                self.statuses.welcomed(&welcome.capabilities);
+                self.tell_status()?;
+            }
             Control::LaneOpened(answers) => {
                 self.tell_of_elsewhere(&answers);
                 for answer in answers {
@@ -297,9 +301,9 @@ impl Handler<Buried> for Connection {
             self.shelf.clear_lane(lane);
             self.outbox.loaded(lane);
         }
-        for ((lane, reason), (packets, Tombstone { first, last, .. })) in gone {
-            tracing::warn!(target = self.target_of(lane), packets, %first, %last, ?reason,
-                "packets will not be sent: they are declared gone");
+        for ((lane, _), (packets, tombstone)) in gone {
+            let target = self.lanes.get(&lane).map_or("", |facts| facts.target.as_str());
+            self.gone.note(target, packets, &tombstone);
         }
         self.act(ctx);
     }

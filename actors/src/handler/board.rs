@@ -13,6 +13,7 @@ use paquebot_protocol::LaneKey;
 
 use crate::clock;
 use crate::link::random;
+use crate::meters::Delivery;
 
 /// Why, at most, in bytes: what a destination answers is not ours.
 const ERROR_BYTES_MAX: usize = 300;
@@ -31,6 +32,7 @@ pub struct HandlerBoard(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    delivery: Delivery,
     paused: AtomicBool,
     board: Mutex<Board>,
 }
@@ -106,6 +108,12 @@ impl HandlerBoard {
             waiting_lanes,
             last_error: board.last_error.clone(),
         }
+    }
+
+    /// How long deliveries to it take.
+    #[must_use]
+    pub fn delivery(&self) -> &Delivery {
+        &self.0.delivery
     }
 
     /// From now on it begins no packet. One that is paused stays so as it was.

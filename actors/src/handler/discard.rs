@@ -31,7 +31,8 @@ impl Handler<Handle> for Discard {
     type Result = ();
 
     fn handle(&mut self, handle: Handle, _: &mut Self::Context) {
-        let reply = when_recorded(self.meters.handled.clone(), handle.0.count());
+        let reply =
+            when_recorded(self.meters.handled.clone(), handle.0.count(), self.meters.delivery());
         self.ledger.do_send(Record {
             handler: Arc::clone(&self.name),
             attempts: vec![handle.0],

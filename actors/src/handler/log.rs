@@ -73,7 +73,7 @@ impl Handler<Handle> for Log {
         attempt.mark.handled = attempt.count().saturating_sub(dead_letters);
         let newly_dead = attempt.newly_dead(dead_letters);
         let (handled, dead_lettered) = (attempt.mark.handled, self.meters.dead_lettered.clone());
-        let tell = when_recorded(self.meters.handled.clone(), handled);
+        let tell = when_recorded(self.meters.handled.clone(), handled, self.meters.delivery());
         let reply = tell.map(|tell| -> paquebot_store::Reply<_> {
             Box::new(move |outcome: Result<_, _>| {
                 if outcome.is_ok() {

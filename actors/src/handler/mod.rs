@@ -14,8 +14,7 @@ mod unknown;
 
 use actix::Message;
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-
-use paquebot_store::Reply;
+use paquebot_store::{Count, Counts, HandlerTotals, Reply};
 
 pub use asking::{AskingHandler, AskingOptions, AwaitEnd, CommandLine, FinishAsking, Whom};
 pub use board::{HandlerBoard, HandlerState};
@@ -32,6 +31,7 @@ use board::StateGauges;
 
 use crate::attempt::Attempt;
 use crate::ledger::{Recorded, Unrecorded};
+use crate::meters::{Delivery, HANDLER};
 
 /// Handle these packets.
 #[derive(Debug, Message)]
@@ -40,9 +40,14 @@ pub struct Handle(pub Attempt);
 
 /// What to do when an outcome is recorded, and when it is not: tell and count it, or fail the
 /// attempts.
-fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<Recorded, Unrecorded>>> {
+fn when_recorded(
+    counted: Counter,
+    packets: u64,
+    delivery: Delivery,
+) -> Option<Reply<Result<Recorded, Unrecorded>>> {
     Some(Box::new(move |outcome: Result<Recorded, Unrecorded>| match outcome {
         Ok(recorded) => {
+            recorded.count_in(&delivery);
             recorded.settle();
             counted.increment(packets);
         }
@@ -54,18 +59,18 @@ fn when_recorded(counted: Counter, packets: u64) -> Option<Reply<Result<Recorded
 #[derive(Debug, Clone)]
 pub struct HandlerMeters {
     handled: Counter,
-    retried: Counter,
-    rejected: Counter,
+    retried: Count,
+    rejected: Count,
     dead_lettered: Counter,
     seconds: Histogram,
     board: HandlerBoard,
 }
 
 impl HandlerMeters {
-    /// The meters of the handler `name`, which has handled and dead-lettered so many already; how it
-    /// is also stands on the `board`.
+    /// The meters of the handler `name`, which go on from `totals`, and from what the ledger has kept of
+    /// `counts`; how it is also stands on the `board`.
     #[must_use]
-    pub fn new(name: &str, handled: u64, dead_lettered: u64, board: HandlerBoard) -> Self {
+    pub fn new(name: &str, totals: HandlerTotals, counts: &Counts, board: HandlerBoard) -> Self {
         let packets = "paquebot_server_packets_total";
         let outcome = |outcome: &'static str| {
             let handler = name.to_owned();
@@ -77,17 +82,22 @@ impl HandlerMeters {
         };
         let meters = Self {
             handled: outcome("handled"),
-            retried: outcome("retried"),
-            rejected: outcome("rejected"),
+            retried: counts.of(&format!("{HANDLER}retried/{name}")),
+            rejected: counts.of(&format!("{HANDLER}rejected/{name}")),
             dead_lettered: outcome("dead_lettered"),
             seconds: histogram!("paquebot_handle_seconds", "handler" => name.to_owned()),
             board,
         };
-        meters.handled.absolute(handled);
-        meters.dead_lettered.absolute(dead_lettered);
+        meters.handled.absolute(totals.handled);
+        meters.dead_lettered.absolute(totals.dead_lettered);
         let (ok, failing, paused) = (state("ok"), state("failing"), state("paused"));
         meters.board.show_on(name, StateGauges { ok, failing, paused });
         meters
+    }
+
+    /// How long deliveries to it take.
+    fn delivery(&self) -> Delivery {
+        self.board.delivery().clone()
     }
 
     /// It works; says whether that is news.
@@ -97,7 +107,7 @@ impl HandlerMeters {
 
     /// It failed with so many packets; says whether that is news.
     fn is_failing(&self, packets: u64, why: &str) -> bool {
-        self.retried.increment(packets);
+        self.retried.add(packets);
         self.board.is_failing(why)
     }
 }

@@ -43,8 +43,9 @@ impl Handler<Handle> for DeadLetterUnknown {
         tracing::warn!(target = %attempt.target, client = %attempt.origin.client,
             first = %Number(attempt.mark.from.0.saturating_add(1)), through = %attempt.mark.through,
             "no handler takes this target: the packets are dead letters");
+        let newly_dead = attempt.newly_dead(attempt.count());
         let reply =
-            when_recorded(self.meters.dead_lettered.clone(), attempt.newly_dead(attempt.count()));
+            when_recorded(self.meters.dead_lettered.clone(), newly_dead, self.meters.delivery());
         attempt.mark.handled = 0;
         let attempts = vec![attempt];
         let handler = NAME.into();

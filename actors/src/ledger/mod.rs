@@ -4,6 +4,7 @@
 //! hello wins; a lane's lease outlives its session). The ledger's own thread commits; this actor
 //! never waits for it.
 
+mod delivered;
 mod lanes;
 mod replays;
 
@@ -23,6 +24,7 @@ pub use lanes::{Acquire, Acquired, Release, Retire};
 
 use crate::attempt::{Attempt, Ended, Outcome};
 use crate::clock;
+use crate::fleet::Fleet;
 use crate::meters::CommitMeters;
 
 /// How many messages may wait; attempts in flight and sessions bound them long before.
@@ -41,7 +43,11 @@ pub struct Ledger {
     waiting: HashMap<(LaneKey, SessionId), Acquire>,
     commits: CommitMeters,
     dead_letters_max_age: Option<Duration>,
+    fleet: Option<Fleet>,
 }
+
+/// How often what clients have told is written down, when it has changed.
+const FLEET_KEPT: Duration = Duration::from_secs(10);
 
 /// How often dead letters are looked through for those that are too old.
 const EXPIRY: Duration = Duration::from_secs(60);
@@ -59,6 +65,7 @@ impl Ledger {
             waiting: HashMap::new(),
             commits: CommitMeters::new("ledger"),
             dead_letters_max_age: None,
+            fleet: None,
         }
     }
 
@@ -66,6 +73,13 @@ impl Ledger {
     #[must_use]
     pub fn keeping_dead_letters(mut self, max_age: Option<Duration>) -> Self {
         self.dead_letters_max_age = max_age;
+        self
+    }
+
+    /// Writes down what clients tell.
+    #[must_use]
+    pub fn keeping_clients(mut self, fleet: Fleet) -> Self {
+        self.fleet = Some(fleet);
         self
     }
 
@@ -89,6 +103,9 @@ impl Actor for Ledger {
         if let Some(max_age) = self.dead_letters_max_age {
             self.expire(max_age);
             ctx.run_interval(EXPIRY, move |door, _| door.expire(max_age));
+        }
+        if let Some(fleet) = self.fleet.clone() {
+            ctx.run_interval(FLEET_KEPT, move |door, _| fleet.keep(&door.store));
         }
     }
 }

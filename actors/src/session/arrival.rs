@@ -5,6 +5,7 @@ use paquebot_protocol::frame::{
     Hello, Pause, RefuseRun, RefuseRunCode, RefusedCode, SKIP_BYTES, Skip, VERSION,
 };
 use paquebot_protocol::inbox::{Admission, Arrival};
+use paquebot_protocol::status::Status;
 use paquebot_protocol::{Control, Frame, Lane, Number, Run};
 use paquebot_store::Fence;
 
@@ -62,6 +63,7 @@ impl Session {
             }
             Control::Skip(skip) => self.hear_skip(&skip)?,
             Control::Pong(_) => {}
+            Control::Status(status) => self.hear_status(status),
             Control::Bye(why) => {
                 return Err(Parting::Goodbye(format!("the client said goodbye: {why}")));
             }
@@ -172,6 +174,14 @@ impl Session {
             self.ports.retire.do_send(Retire { session: self.id, fence, lane });
         }
         Ok(())
+    }
+
+    /// The client says how it is.
+    fn hear_status(&self, status: Status) {
+        if let Some(hello) = &self.client {
+            let target = |lane| self.inbox.target(lane).map(ToString::to_string);
+            self.board.fleet().told(self.id, hello, status, target);
+        }
     }
 
     fn hear_skip(&mut self, skip: &Skip) -> Result<(), String> {

@@ -20,7 +20,7 @@ use paquebot_protocol::frame::{Hello, Limits, Refused, RefusedCode, VERSION, Wel
 use paquebot_protocol::heartbeat::{Beat, Heartbeat};
 use paquebot_protocol::inbox::Inbox;
 use paquebot_protocol::lease::SessionId;
-use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, Run};
+use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, Run, status};
 use paquebot_store::{Admitted, Tried};
 use tokio::net::TcpStream;
 
@@ -232,6 +232,9 @@ impl Session {
         self.inbox.close();
         self.queues.clear();
         self.board.remove(self.id);
+        if let Some(hello) = &self.client {
+            self.board.fleet().left(self.id, hello);
+        }
         // Lanes in which nothing runs are free for the next session at once.
         let busy: BTreeSet<Lane> = self.inbox.attempts().collect();
         let idle: Vec<Lane> = self.inbox.lanes().filter(|lane| !busy.contains(lane)).collect();
@@ -310,6 +313,7 @@ impl Handler<AdmitAnswer> for Session {
         match answer.admitted {
             Ok(Admitted::Yes(known)) => {
                 who::tell(hello, self.peer, &known);
+                self.board.fleet().came(self.id, hello, self.peer);
                 if let Some(twin) = self.board.insert(self.id, SessionFacts::new(hello, self.peer))
                 {
                     who::tell_of_twin(hello, self.peer, &twin);
@@ -319,7 +323,7 @@ impl Handler<AdmitAnswer> for Session {
                     ledger: answer.ledger,
                     opened: hello.opened,
                     limits: self.options.limits,
-                    capabilities: Vec::new(),
+                    capabilities: vec![status::CAPABILITY.to_owned()],
                     program: concat!("paquebot ", env!("CARGO_PKG_VERSION")).to_owned(),
                 }));
                 self.welcomed = true;

@@ -82,7 +82,7 @@ pub fn start(options: HostOptions, recipe: Recipe, outlet: Outlet) -> std::io::R
     let name = recipe.source.clone();
     let gauge = Gauge::new(options.metric, options.path.clone())?;
     Worker::start(&name, async move |mut stopping| {
-        let kitchen = Kitchen::new(recipe);
+        let kitchen = Kitchen::new(recipe, &outlet);
         Host { gauge, options, kitchen, outlet }.work(&mut stopping).await;
     })
 }
@@ -324,14 +324,9 @@ impl Host {
         if let Some(draft) = self.kitchen.make(&change) {
             load.add(&self.outlet, &draft, change.json().to_string().as_bytes());
         }
-        let packets = load.packets();
         let at = serde_json::to_vec(&state).unwrap_or_default();
         load.come(self.kitchen.source(), PLACE.to_vec(), Some(at));
-        let stored = load.store(self.kitchen.source(), &self.outlet, stopping).await;
-        if stored {
-            self.kitchen.meters.sent(packets);
-        }
-        stored
+        load.store(self.kitchen.source(), &self.outlet, stopping).await
     }
 }
 

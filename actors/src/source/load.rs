@@ -31,7 +31,6 @@ pub(super) struct Load {
     parts: Vec<Part>,
     by_target: HashMap<TargetId, usize>,
     positions: Vec<Position>,
-    packets: u64,
     bytes: usize,
 }
 
@@ -70,7 +69,6 @@ impl Load {
         });
         let Some(part) = self.parts.get_mut(at) else { return };
         part.batch.push(&Packet { created_ms: clock::wall_ms(), data, meta: draft.meta(ttl) });
-        self.packets += 1;
         self.bytes += data.len() + draft.bytes();
     }
 
@@ -89,11 +87,6 @@ impl Load {
         self.parts.is_empty() && self.positions.is_empty()
     }
 
-    /// How many packets it has.
-    pub(super) fn packets(&self) -> u64 {
-        self.packets
-    }
-
     /// Hands it over until it is stored; says whether it was before the source had to stop.
     pub(super) async fn store(
         self,
@@ -104,11 +97,12 @@ impl Load {
         if self.is_empty() {
             return true;
         }
+        let meters = outlet.meters_of(source);
         let mut tries: u32 = 0;
         loop {
             let Ok(permit) = outlet.reserve(self.bytes).await else { return false };
             let (parts, positions) = (self.parts.clone(), self.positions.clone());
-            match outlet.store_parcel(parts, positions, permit).await {
+            match outlet.store_parcel(parts, positions, permit, &meters).await {
                 Ok(_) => return true,
                 Err(AppendError::Closed) => return false,
                 Err(error) => {

@@ -10,7 +10,7 @@ use paquebot_protocol::{Batch, TargetId};
 use paquebot_store::{AppendError, Part, Patience, Position, Reply, Stored};
 use tokio::sync::oneshot;
 
-use crate::meters::ClientMeters;
+use crate::meters::{ClientMeters, SourceMeters};
 use crate::permit::{Permit, Purse};
 use crate::persistence::{Come, Hurry, Persistence, Store, StoreParcel};
 use crate::receipts::{Outcome, Receipts, Waiter};
@@ -113,6 +113,12 @@ impl Outlet {
         (self.lifetimes.0)(target)
     }
 
+    /// What a source counts.
+    #[must_use]
+    pub fn meters_of(&self, source: &str) -> SourceMeters {
+        SourceMeters::new(source, self.meters.counts())
+    }
+
     /// The longest data of a packet, in bytes.
     #[must_use]
     pub fn packet_bytes_max(&self) -> usize {
@@ -134,7 +140,8 @@ impl Outlet {
     }
 
     /// Hands packets over at once, all of them or none; what comes back waits until they are on disk,
-    /// and the permit goes back then. A part whose key was used for something else is answered so.
+    /// and the permit goes back then. A part whose key was used for something else is answered so. They
+    /// count as `sent` of a source when they are stored.
     ///
     /// # Errors
     /// When they are not stored, or when that is unknown.
@@ -143,6 +150,7 @@ impl Outlet {
         parts: Vec<Part>,
         permit: Permit,
         requester: &Requester,
+        source: &SourceMeters,
     ) -> impl Future<Output = Result<Vec<Stored>, AppendError>> + use<> {
         let (stored, is_stored) = oneshot::channel();
         let count = |part: &Part| (part.target.clone(), part.batch.count() as u64);
@@ -159,8 +167,8 @@ impl Outlet {
             drop(stored.send(outcome));
         };
         let (positions, patience) = (Vec::new(), Some(requester.patience.clone()));
-        let stored = Box::new(reply);
-        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, stored });
+        let (count, stored) = (Some(source.sent()), Box::new(reply));
+        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, count, stored });
         async move { is_stored.await.map_err(|_| AppendError::Closed)? }
     }
 
@@ -195,12 +203,13 @@ impl Outlet {
         parts: Vec<Part>,
         positions: Vec<Position>,
         permit: Permit,
+        source: &SourceMeters,
     ) -> Result<Vec<Stored>, AppendError> {
         let (stored, is_stored) = oneshot::channel();
         // A source that stops has no use for the answer.
         let stored = Box::new(move |outcome| drop(stored.send(outcome)));
-        let patience = None;
-        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, stored });
+        let (patience, count) = (None, Some(source.sent()));
+        self.parcels.do_send(StoreParcel { parts, positions, patience, permit, count, stored });
         is_stored.await.map_err(|_| AppendError::Closed)?
     }
 

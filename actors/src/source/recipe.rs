@@ -10,6 +10,7 @@ use paquebot_protocol::{Meta, TargetId};
 
 use super::condition::Condition;
 use super::event::Event;
+use super::outlet::Outlet;
 use super::template::Template;
 use crate::clock;
 use crate::meters::SourceMeters;
@@ -88,8 +89,8 @@ impl Draft {
 }
 
 impl Kitchen {
-    pub(super) fn new(recipe: Recipe) -> Self {
-        let meters = SourceMeters::new(&recipe.source);
+    pub(super) fn new(recipe: Recipe, outlet: &Outlet) -> Self {
+        let meters = outlet.meters_of(&recipe.source);
         Self { recipe, meters, complained: Mutex::new(None) }
     }
 

@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub fn start(options: LineOptions, recipe: Recipe, outlet: Outlet) -> std::io::Result<Worker> {
     let name = recipe.source.clone();
     Worker::start(&name, async move |mut stopping| {
-        work(options, &Kitchen::new(recipe), &outlet, &mut stopping).await;
+        work(options, &Kitchen::new(recipe, &outlet), &outlet, &mut stopping).await;
     })
 }
 
@@ -78,11 +78,9 @@ async fn work(options: LineOptions, kitchen: &Kitchen, outlet: &Outlet, stopping
                 true
             }
         };
-        let packets = load.packets();
         if !load.store(kitchen.source(), outlet, stopping).await {
             return;
         }
-        kitchen.meters.sent(packets);
         if is_over {
             tracing::info!(source = kitchen.source(), "the standard input has ended");
             return;

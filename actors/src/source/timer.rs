@@ -60,7 +60,7 @@ pub fn start(options: TimerOptions, recipe: Recipe, outlet: Outlet) -> std::io::
     let schedule = Schedule::new(&options.ticks)
         .map_err(|why| std::io::Error::new(std::io::ErrorKind::InvalidInput, why))?;
     Worker::start(&name, async move |mut stopping| {
-        let kitchen = Kitchen::new(recipe);
+        let kitchen = Kitchen::new(recipe, &outlet);
         Timer { schedule, data: options.data, kitchen, outlet }.work(&mut stopping).await;
     })
 }
@@ -172,11 +172,9 @@ impl Timer {
             come = Come { count: come.count + 1, last_ms: Some(due_ms) };
             let mut load = Load::default();
             self.add(&Tick { now_ms, count: come.count }, &mut load);
-            let packets = load.packets();
             if !self.keep(load, come, stopping).await {
                 return;
             }
-            self.kitchen.meters.sent(packets);
         }
     }
 

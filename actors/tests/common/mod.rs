@@ -31,7 +31,7 @@ use paquebot_protocol::{
     Batch, Chain, Lane, LaneKey, LedgerId, Number, Origin as Born, Packet, Run, SpoolId,
 };
 use paquebot_store::{
-    DeadLetterLimits, Fence, FileDisk, Ledger as Store, LedgerOptions, Mark, Reply,
+    DeadLetterLimits, Fence, FileDisk, HandlerTotals, Ledger as Store, LedgerOptions, Mark, Reply,
 };
 use serde_json::Value;
 
@@ -131,7 +131,12 @@ impl House {
             retry_initial: Duration::from_millis(1),
             retry_max: Duration::from_millis(1),
         };
-        let meters = HandlerMeters::new("orders", 0, 0, HandlerBoard::default());
+        let meters = HandlerMeters::new(
+            "orders",
+            HandlerTotals::default(),
+            &store.counts(),
+            HandlerBoard::default(),
+        );
         let disk = Arc::new(self.disk.clone());
         let handler = FileHandler::open(options, disk, store, id, ledger, meters)?.start();
         let (heard, outcomes) = mpsc::channel();

@@ -4,6 +4,7 @@ use paquebot_protocol::frame::{
     Ack, Dead, Hello, LaneOpened, Limits, OpenLane, Pause, RefuseRun, RefuseRunCode, Refused,
     RefusedCode, Skip, SkipReason, Welcome,
 };
+use paquebot_protocol::status::{LaneBacklog, Status};
 use paquebot_protocol::{
     Chain, ClientId, Control, Frame, Lane, LedgerId, Number, SpoolId, TargetId,
 };
@@ -44,10 +45,41 @@ fn control() -> impl Strategy<Value = Control> {
             }
         ),
         lane().prop_map(Control::Retire),
+        status().prop_map(Control::Status),
         any::<u64>().prop_map(Control::Ping),
         any::<u64>().prop_map(Control::Pong),
         text().prop_map(Control::Bye),
     ]
+}
+
+/// A client's status.
+pub(crate) fn status() -> impl Strategy<Value = Status> {
+    let numbers = any::<[u64; 6]>();
+    let options = (option::of(any::<u64>()), option::of(any::<u64>()));
+    let texts = (option::of(text()), option::of(text()));
+    let lane = (lane(), any::<[u64; 3]>()).prop_map(|(lane, [packets, bytes, oldest_age_ms])| {
+        LaneBacklog { lane, packets, bytes, oldest_age_ms }
+    });
+    (numbers, any::<bool>(), options, texts, vec(lane, 0..4)).prop_map(
+        |(numbers, whole, (disk_bytes, seconds_left), (full, last_error), lanes)| {
+            let [clock_ms, backlog_packets, backlog_bytes, oldest_age_ms, file, max] = numbers;
+            let (spool_file_bytes, spool_max_bytes) = (file, max);
+            Status {
+                clock_ms,
+                whole,
+                backlog_packets,
+                backlog_bytes,
+                oldest_age_ms,
+                spool_file_bytes,
+                spool_max_bytes,
+                disk_bytes,
+                seconds_left,
+                full,
+                last_error,
+                lanes,
+            }
+        },
+    )
 }
 
 fn lane() -> impl Strategy<Value = Lane> {
@@ -198,7 +230,7 @@ pub(crate) fn examples() -> Vec<(&'static str, Frame)> {
     examples
 }
 
-fn controls(lane: Lane, generation: u32) -> [(&'static str, Control); 14] {
+fn controls(lane: Lane, generation: u32) -> [(&'static str, Control); 15] {
     let (number, chain) = (Number(299), Chain(0x3333_3333_3333_3333));
     let hello = Hello {
         version: 1,
@@ -245,8 +277,25 @@ fn controls(lane: Lane, generation: u32) -> [(&'static str, Control); 14] {
         ("refuse_run", Control::RefuseRun(refuse)),
         ("pause", Control::Pause(pause)),
         ("retire", Control::Retire(lane)),
+        ("status", Control::Status(status_of(lane))),
         ("ping", Control::Ping(1)),
         ("pong", Control::Pong(1)),
         ("bye", Control::Bye("stopping".into())),
     ]
+}
+
+fn status_of(lane: Lane) -> Status {
+    let (packets, bytes, oldest_age_ms) = (3, 612, 4_200);
+    Status {
+        clock_ms: 1_767_225_600_000,
+        whole: true,
+        backlog_packets: packets,
+        backlog_bytes: bytes,
+        oldest_age_ms,
+        spool_file_bytes: 1_114_112,
+        spool_max_bytes: 1 << 30,
+        disk_bytes: Some(50 << 20),
+        lanes: vec![LaneBacklog { lane, packets, bytes, oldest_age_ms }],
+        ..Status::default()
+    }
 }

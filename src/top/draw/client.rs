@@ -22,6 +22,7 @@ const FULL_BAD: f64 = 85.0;
 pub(super) fn client_rows(scene: Scene<'_>) -> (u16, u16) {
     let Some(client) = &scene.figures.status.client else { return (0, 0) };
     let troubles = [&client.connection.last_error, &client.failed].into_iter().flatten().count();
+    let troubles = troubles + usize::from(client.full.is_some());
     (2 + 6 + rows(troubles), 0)
 }
 
@@ -61,7 +62,7 @@ pub(super) fn client(scene: Scene<'_>, frame: &mut Frame<'_>, area: Rect) {
         0 => String::new(),
         again => format!(", {} again", count(again)),
     };
-    let again = format!("{:>11} since start{again}", count(figures.sent.total));
+    let again = format!("{:>11} in all{again}", count(figures.sent.total));
     let in_all = |rate: &Rate| format!("{:>11} in all", count(rate.total));
     let flows = [
         ("accepted", &figures.accepted, in_all(&figures.accepted)),
@@ -77,6 +78,11 @@ pub(super) fn client(scene: Scene<'_>, frame: &mut Frame<'_>, area: Rect) {
     put("spool", &mut |frame, at| {
         fill(scene, frame, at, client.spool_file_bytes, client.spool_max_bytes);
     });
+    if let Some(full) = &client.full {
+        put("full", &mut |frame, at| {
+            frame.render_widget(Line::styled(full.means.as_str(), view.bad()), at);
+        });
+    }
     if let Some(failed) = &client.failed {
         put("failed", &mut |frame, at| {
             frame.render_widget(Line::styled(failed.as_str(), view.bad()), at);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use paquebot_protocol::{Chain, ClientId, Lane, LedgerId, Number, SpoolId};
 
+use super::clients::ClientOnRecord;
 use super::letters::{DeadLetter, DeadLettersOf, Replays};
 use crate::error::RecordError;
 use crate::reply::Reply;
@@ -147,6 +148,8 @@ pub struct LedgerOpened {
     pub totals: Vec<(String, HandlerTotals)>,
     /// The handlers that are paused by hand.
     pub paused: Vec<PausedHandler>,
+    /// What clients have told of themselves.
+    pub clients: Vec<ClientOnRecord>,
     /// What recovery did, in sentences for the log.
     pub notes: Vec<String>,
 }

@@ -23,6 +23,7 @@
 mod attempts;
 mod backup;
 pub mod check;
+mod clients;
 mod cursor;
 mod dead;
 mod facts;
@@ -49,6 +50,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
+pub use clients::ClientOnRecord;
 pub use facts::{
     Admitted, CursorAt, Fence, FileId, FileState, HandlerTotals, Known, LedgerEvent, LedgerOpened,
     LedgerStatus, Mark, PausedHandler, Record, Tried, Watch,
@@ -61,6 +63,7 @@ pub use letters::{
 use order::Order;
 pub use trace::Traced;
 
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::error::{LedgerError, OpenError, RecordError};
 use crate::reply::{Promise, Reply};
@@ -85,6 +88,7 @@ pub struct LedgerOptions {
 #[derive(Debug, Clone)]
 pub struct Ledger {
     status: Arc<Mutex<LedgerStatus>>,
+    counts: Counts,
     orders: SyncSender<Order>,
     thread: Thread,
 }
@@ -101,9 +105,9 @@ impl Ledger {
     ) -> Result<(Self, LedgerOpened), OpenError> {
         let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
         let (writer, opened) = open::open(&options, disk)?;
-        let status = Arc::clone(&writer.status);
+        let (status, counts) = (Arc::clone(&writer.status), writer.counts.clone());
         let thread = Thread::start("ledger", move || writer.run(&ordered))?;
-        Ok((Self { status, orders, thread }, opened))
+        Ok((Self { status, counts, orders, thread }, opened))
     }
 
     /// Lets an opening of a spool in, durably, or says that the spool must take a new id (R7):
@@ -190,6 +194,22 @@ impl Ledger {
     /// Writes down that a handler is not paused any more; tells whether it was.
     pub fn resume_handler(&self, handler: String, reply: Reply<Result<bool, LedgerError>>) {
         self.order(Order::Resume { handler, promise: Promise::new(reply) });
+    }
+
+    /// Writes down what clients have told of themselves, with the next commit: a client that has gone is
+    /// still known after a restart.
+    pub fn remember_clients(
+        &self,
+        clients: Vec<ClientOnRecord>,
+        reply: Reply<Result<(), LedgerError>>,
+    ) {
+        self.order(Order::Clients { clients, promise: Promise::new(reply) });
+    }
+
+    /// What is counted here and goes on over restarts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts.clone()
     }
 
     /// Removes the dead letters that were last tried before `before_ms`, in milliseconds since 1970.

@@ -16,6 +16,7 @@ use super::room::Room;
 use super::tables;
 use super::writer::Writer;
 use crate::clock;
+use crate::counts::{Counts, Rides};
 use crate::database::{self, NotMade, Outline};
 use crate::disk::{self, Disk};
 use crate::error::OpenError;
@@ -70,6 +71,10 @@ pub(super) fn open(
         DeadLetters::open(&disk, dir, segment_bytes, &rows, cursor)?;
     notes.extend(told);
     drop(snapshot);
+    let counts = Counts::default();
+    for (name, kept) in found.counts {
+        counts.take_up(&name, kept);
+    }
     let mut writer = Writer {
         disk,
         dir: dir.to_owned(),
@@ -92,12 +97,15 @@ pub(super) fn open(
         told: Condition::default(),
         notes: Vec::new(),
         backups: Vec::new(),
+        counts,
+        rides: Rides::new(),
         lock,
     };
     writer.look_for_room();
     writer.publish_status();
     let (ledger, totals, paused) = (found.ledger, found.totals, found.paused);
-    Ok((writer, LedgerOpened { ledger, made, totals, paused, notes }))
+    let clients = found.clients;
+    Ok((writer, LedgerOpened { ledger, made, totals, paused, clients, notes }))
 }
 
 /// Opens the file, if need be in the room that is kept for healing.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use paquebot_protocol::{ClientId, Lane, LaneKey, Number, PacketId, SpoolId};
 
+use super::clients::ClientOnRecord;
 use super::facts::{
     Admitted, CursorAt, Fence, FileId, FileState, Mark, PausedHandler, Record, Tried, Watch,
 };
@@ -64,6 +65,10 @@ pub(super) enum Order {
     StillDead {
         still: Vec<StillDead>,
         promise: Promise<u64, LedgerError>,
+    },
+    Clients {
+        clients: Vec<ClientOnRecord>,
+        promise: Promise<(), LedgerError>,
     },
     Pause {
         paused: PausedHandler,

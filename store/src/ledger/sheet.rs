@@ -11,6 +11,7 @@ use super::history::History;
 use super::letters::{DeadLetter, DeadLetterLimits, StillDead};
 use super::order::Order;
 use crate::clock;
+use crate::counts::Count;
 use crate::error::{LedgerError, RecordError};
 use crate::fault::Fault;
 use crate::reply::{Closed, Promise};
@@ -122,6 +123,9 @@ impl<'t> Sheet<'t> {
             Order::StillDead { still, promise } => {
                 later(Ok(self.dead.still_dead(&still).map_err(LedgerError::from)), promise, answers)
             }
+            Order::Clients { clients, promise } => {
+                later(self.put_clients(&clients), promise, answers)
+            }
             Order::Pause { paused, promise } => later(self.pause(&paused), promise, answers),
             Order::Resume { handler, promise } => later(self.resume(&handler), promise, answers),
             Order::Expire { before_ms, promise } => {
@@ -150,6 +154,19 @@ impl<'t> Sheet<'t> {
         }
         self.stale.retain(|key| !self.new_dead.contains_key(key));
         self.dead.remove_unsettled(&self.stale)
+    }
+
+    /// Writes counts down, when there is a commit anyway, or they are what it is for.
+    pub(super) fn count(&mut self, counts: &[(Count, u64)], alone: bool) -> Result<(), Fault> {
+        if counts.is_empty() || !self.has_room || !(self.wrote || alone) {
+            return Ok(());
+        }
+        let mut table = self.transaction.open_table(schema::COUNTS)?;
+        for (count, value) in counts {
+            table.insert(count.name(), value)?;
+            self.wrote = true;
+        }
+        Ok(())
     }
 
     /// Writes down what there is of dead letters now, and which commit this is; closes the tables.
@@ -238,6 +255,7 @@ pub(super) fn failed(order: Order, fault: &Fault) -> Answer {
         Order::Resume { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Expire { promise, .. }
         | Order::Backup { promise, .. }
+        | Order::Clients { promise, .. }
         | Order::Pause { promise, .. } => later(Err(fault), promise, &mut answers),
         Order::Watch(_) | Order::Close => Ok(()),
     };

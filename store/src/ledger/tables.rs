@@ -8,6 +8,7 @@ use redb::{
     Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value, WriteTransaction,
 };
 
+use super::clients::ClientOnRecord;
 use super::dead::DeadKey;
 use super::facts::{HandlerTotals, PausedHandler};
 use crate::fault::Fault;
@@ -24,6 +25,8 @@ pub(super) struct Found {
     pub(super) dead_known: u64,
     pub(super) replayed: BTreeSet<DeadKey>,
     pub(super) paused: Vec<PausedHandler>,
+    pub(super) counts: Vec<(String, u64)>,
+    pub(super) clients: Vec<ClientOnRecord>,
     /// How many commits there were.
     pub(super) commits: u64,
 }
@@ -46,6 +49,8 @@ pub(super) fn begin(transaction: &WriteTransaction, dead_known: u64) -> Result<(
     transaction.open_table(schema::DEAD_GONE)?;
     transaction.open_table(schema::REPLAYED)?;
     transaction.open_table(schema::PAUSED)?;
+    transaction.open_table(schema::COUNTS)?;
+    transaction.open_table(schema::CLIENTS)?;
     Ok(())
 }
 
@@ -62,7 +67,9 @@ pub(super) fn copy(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), 
     copy_table(from, to, schema::DEAD_SEGMENTS)?;
     copy_table(from, to, schema::DEAD_GONE)?;
     copy_table(from, to, schema::REPLAYED)?;
-    copy_table(from, to, schema::PAUSED)
+    copy_table(from, to, schema::PAUSED)?;
+    copy_table(from, to, schema::COUNTS)?;
+    copy_table(from, to, schema::CLIENTS)
 }
 
 fn copy_table<K: Key + 'static, V: Value + 'static>(
@@ -105,6 +112,8 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
         dead_known,
         replayed: BTreeSet::new(),
         paused: Vec::new(),
+        counts: Vec::new(),
+        clients: Vec::new(),
         commits,
     };
     each(snapshot, schema::TOTALS, |handler, (handled, dead_lettered)| {
@@ -126,6 +135,15 @@ pub(super) fn read(snapshot: &ReadTransaction) -> Result<Found, Fault> {
     each(snapshot, schema::PAUSED, |handler, (since_ms, by)| {
         let (handler, by) = (handler.to_owned(), by.to_owned());
         found.paused.push(PausedHandler { handler, since_ms, by });
+        Ok(())
+    })?;
+    each(snapshot, schema::COUNTS, |name, count| {
+        found.counts.push((name.to_owned(), count));
+        Ok(())
+    })?;
+    each(snapshot, schema::CLIENTS, |_, row| {
+        // What cannot be read is no more than news of yesterday.
+        found.clients.extend(schema::decode("a client's row", row).ok());
         Ok(())
     })?;
     Ok(found)

@@ -28,6 +28,7 @@ use super::letters::{DeadLetterLimits, DeadLettersOf};
 use super::order::Order;
 use super::room::Room;
 use super::sheet::{self, Answer, Sheet, Written};
+use crate::counts::{Count, Counts, Rides};
 use crate::database::{FirstPage, Outline};
 use crate::disk::{DirLock, Disk};
 use crate::fault::Fault;
@@ -65,6 +66,9 @@ pub(super) struct Writer {
     pub(super) told: Condition,
     pub(super) notes: Vec<String>,
     pub(super) backups: Vec<JoinHandle<()>>,
+    /// What is counted here, and when that was last written.
+    pub(super) counts: Counts,
+    pub(super) rides: Rides,
     pub(super) lock: DirLock,
 }
 
@@ -155,24 +159,28 @@ impl Writer {
             return Err(in_ledger(Fault::damaged("an open ledger", "a failed one")));
         };
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
+        let counts = if self.rides.are_due() { self.counts.changes() } else { Vec::new() };
         let Written { wrote, settled, gone, out } = {
             let (dead, history, commit) = (&mut self.dead, &mut self.history, self.commits + 1);
             let sheet =
                 Sheet::open(&transaction, dead, history, self.limits, self.has_room, commit);
             let mut sheet = sheet.map_err(in_ledger)?;
-            if orders.len() == 0 {
+            let alone = orders.len() == 0;
+            if alone {
                 sheet.catch_up().map_err(in_ledger)?;
             }
             for order in orders {
                 sheet.take(order, answers).map_err(in_ledger)?;
             }
             sheet.write_dead().map_err(|fault| Failure { fault, ledger: false })?;
+            sheet.count(&counts, alone).map_err(in_ledger)?;
             sheet.finish().map_err(in_ledger)?
         };
         if wrote {
             transaction.commit().map_err(|error| in_ledger(error.into()))?;
             self.commits += 1;
             self.first = self.outline.first_page();
+            self.counted(counts);
         }
         self.dead.settle(settled);
         if wrote {
@@ -183,10 +191,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Nobody wants anything: the history catches up.
+    /// Nobody wants anything: the history catches up, and so do counts that have waited for a commit.
     pub(super) fn catch_up(&mut self) {
-        if self.failed.is_none() && self.has_room && self.history.is_behind() {
+        let counts = self.rides.are_overdue() && self.counts.are_behind();
+        if self.failed.is_none() && self.has_room && (self.history.is_behind() || counts) {
             self.work(Vec::new());
+        }
+    }
+
+    /// The commit with these counts is durable.
+    fn counted(&mut self, counts: Vec<(Count, u64)>) {
+        if !counts.is_empty() {
+            self.rides.done();
+        }
+        for (count, value) in counts {
+            count.keep(value);
         }
     }
 
@@ -220,6 +239,7 @@ impl Writer {
     }
 
     fn close(mut self) -> Result<(), String> {
+        self.rides = Rides::new();
         self.catch_up();
         for backup in self.backups.drain(..) {
             // One that panicked has left a file under a temporary name, and its promise is kept.

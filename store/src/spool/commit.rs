@@ -58,6 +58,7 @@ impl Writer {
         let mut stage = mem::take(&mut self.stage);
         if let Err(error) = self.make_room(&stage) {
             self.moved = None;
+            self.is_full(&error, &[], true);
             refuse(mem::take(&mut stage), &error);
             // A segment that failed meanwhile is not written to, or an older manifest might count
             // on what is removed here.
@@ -68,8 +69,10 @@ impl Writer {
             // What may go goes all the same: that is what makes room.
         }
         let now = self.shared.now();
+        let counts = self.count_in(&mut stage);
         match self.write(&stage, now) {
             Ok(mut written) => {
+                self.counted(counts);
                 let buried = mem::take(&mut written.buried);
                 let retiring = mem::take(&mut written.retiring);
                 let retired = self.states_of(&written.retired);

@@ -7,6 +7,7 @@ use paquebot_protocol::{
     Chain, ClientId, Lane, LedgerId, Millis, Number, PacketId, Run, SpoolId, TargetId,
 };
 
+use super::refused::SpoolFull;
 use crate::error::AppendError;
 use crate::schema::RetiredRow;
 
@@ -307,6 +308,8 @@ pub struct SpoolStatus {
     pub pending_bytes: u64,
     /// Why nothing can be stored at present.
     pub failed: Option<String>,
+    /// What there was no room for, until there is.
+    pub full: Option<SpoolFull>,
     /// What lies in its quarantine.
     pub quarantine: Quarantine,
     /// How many segments are being emptied, because they are damaged or distrusted.

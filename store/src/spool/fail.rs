@@ -23,6 +23,7 @@ use crate::fault::Fault;
 impl Writer {
     /// The active segment failed: it is a sealed one from here on.
     pub(super) fn fail(&mut self, fault: Fault) {
+        self.is_full_by(&fault);
         if self.failed.replace(fault).is_none() {
             let number = self.active.number;
             self.seal_pieces(number, self.active.len(), None);

@@ -34,8 +34,9 @@ const PARKED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of its share a lane gives up at once when it makes way for itself: one part in so many.
 const OWN_SHARE: u64 = 8;
 
-/// How often the oldest packets are made to go for one append.
-const EVICTIONS_MAX: usize = 4;
+/// How often the oldest packets are made to go for one append, a segment's worth at a time: the longest
+/// packet takes the room of several small segments.
+const EVICTIONS_MAX: usize = 32;
 
 /// What happens to packets for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,6 +133,7 @@ impl Writer {
             if !some {
                 break;
             }
+            self.clear_stuck();
             match self.check_share(lane, policy, bytes) {
                 Ok(()) => return Ok(()),
                 Err(error) => full = error,
@@ -140,8 +142,48 @@ impl Writer {
         Err(full)
     }
 
+    /// Sees to it that there is room for `bytes` of packets to several targets together, each of which
+    /// has found room for its own.
+    pub(super) fn find_room_for_all(
+        &mut self,
+        targets: &[&TargetId],
+        bytes: u64,
+    ) -> Result<(), AppendError> {
+        let mut found = self.check_room(bytes, 0);
+        let drops = |writer: &mut Self, target: &TargetId| {
+            writer.policy_of(target).when_full == WhenFull::DropOldest
+        };
+        if found.is_ok() || !targets.iter().all(|target| drops(self, target)) {
+            return found;
+        }
+        for _ in 0..EVICTIONS_MAX {
+            if found.is_ok() || !self.evict() {
+                break;
+            }
+            self.clear_stuck();
+            found = self.check_room(bytes, 0);
+        }
+        found
+    }
+
+    /// Moves what others still hold in a segment forward, so that its file goes: else the packets that
+    /// made way there would have done so for nothing.
+    fn clear_stuck(&mut self) {
+        if self.moving.is_some() || self.moved.is_some() || self.failed.is_some() {
+            return;
+        }
+        let Some(segment) = self.stuck() else { return };
+        let pieces = self.pieces_to_move(segment);
+        self.looking.load(segment, pieces, usize::MAX);
+        self.looking.sealed.forget_all();
+        self.loaded();
+        if self.moved.is_some() {
+            self.commit();
+        }
+    }
+
     /// Whether `bytes` more fit the lane's share and the spool.
-    fn check_share(
+    pub(super) fn check_share(
         &self,
         lane: Option<Lane>,
         policy: LanePolicy,
@@ -150,20 +192,29 @@ impl Writer {
         let held =
             lane.and_then(|lane| self.lanes.get(lane)).map_or(0, |entry| entry.pending_bytes);
         let staged = lane.map_or(0, |lane| self.stage.bytes_of(lane));
-        let others = self.pending_bytes > held;
-        let share = others.then_some(self.options.max_bytes / SHARE);
-        let share_bytes = policy.max_bytes.or(share).unwrap_or(u64::MAX);
+        let share_bytes = self.share_of(held, policy);
         let used_bytes = held + staged;
         if used_bytes + bytes > share_bytes {
             return Err(AppendError::LaneFull { used_bytes, share_bytes });
         }
+        self.check_room(bytes, self.kept_from(held))
+    }
+
+    /// The share of a lane that holds so much.
+    pub(super) fn share_of(&self, held: u64, policy: LanePolicy) -> u64 {
+        let others = self.pending_bytes > held;
+        let share = others.then_some(self.options.max_bytes / SHARE);
+        policy.max_bytes.or(share).unwrap_or(u64::MAX)
+    }
+
+    /// What a lane that holds so much must leave.
+    pub(super) fn kept_from(&self, held: u64) -> u64 {
         let holds_most = held > self.pending_bytes / 2;
-        let left = if holds_most { self.options.max_bytes / LEFT_SHARE } else { 0 };
-        self.check_room(bytes, left)
+        if holds_most { self.options.max_bytes / LEFT_SHARE } else { 0 }
     }
 
     /// How packets to a target are kept.
-    fn policy_of(&mut self, target: &TargetId) -> LanePolicy {
+    pub(super) fn policy_of(&mut self, target: &TargetId) -> LanePolicy {
         if let Some(policy) = self.policies.get(target) {
             return *policy;
         }
@@ -186,7 +237,9 @@ impl Writer {
         let bytes = parcel.bytes();
         let blocks = |part: &Part| self.policy_of(&part.target).when_full == WhenFull::Block;
         let waits = parcel.waits() && parcel.parts.iter().any(blocks);
-        if !waits || self.parked.bytes + bytes > PARKED_BYTES_MAX {
+        let waits = waits && self.parked.bytes + bytes <= PARKED_BYTES_MAX;
+        self.is_full(&error, &parcel.parts, !waits);
+        if !waits {
             return Promise::new(parcel.reply).keep(Err(error));
         }
         self.parked.bytes += bytes;

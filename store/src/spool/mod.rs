@@ -25,6 +25,7 @@ mod bury;
 mod catalog;
 mod commit;
 mod condemn;
+mod counted;
 mod damage;
 mod envelope;
 mod expire;
@@ -43,8 +44,10 @@ mod patience;
 mod positions;
 mod quarantine;
 mod read;
+mod refused;
 mod release;
 mod retire;
+mod room;
 mod rotate;
 mod salvage;
 mod scan;
@@ -77,11 +80,14 @@ pub use facts::{
     Stored, StoredRun, Stretch, Tombstone,
 };
 use read::{Ask, Reader};
+pub use refused::{FullOf, SpoolFull};
+pub use room::SpoolRoom;
 use sealed::SealedSegments;
 use shared::Shared;
 use writer::{Order, Waived};
 
 use crate::clock;
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::error::{AppendError, OpenError, ReadError};
 use crate::reply::{Promise, Reply};
@@ -209,7 +215,8 @@ impl Spool {
             reply(stored.and_then(|all| all.first().copied().ok_or(AppendError::Closed)));
         });
         let parts = vec![Part { target, batch, key: None }];
-        self.store(Parcel { parts, positions: Vec::new(), patience: None, reply });
+        let (positions, patience, count) = (Vec::new(), None, None);
+        self.store(Parcel { parts, positions, patience, count, reply });
     }
 
     /// Stores what a source hands over, in one commit: all of it, or nothing.
@@ -290,6 +297,17 @@ impl Spool {
         let _ = self.asks.send(Ask::ChainAt { lane, number, promise: Promise::new(reply) });
     }
 
+    /// How much room there is, in the writer's own words.
+    pub fn measure(&self, reply: Reply<SpoolRoom>) {
+        let _ = self.orders.send(Order::Measure(reply));
+    }
+
+    /// Since when the first pending packet of each of these lanes is here, by the spool's clock, and up
+    /// to which number that is so. Lanes that hold none, or cannot be read, are left out.
+    pub fn oldest(&self, lanes: Vec<Lane>, reply: Reply<Vec<(Lane, Number, Millis)>>) {
+        let _ = self.asks.send(Ask::Oldest { lanes, reply });
+    }
+
     /// Takes a new random id that names the one it replaces (R7). Numbers and chains stay, and
     /// packets keep the id that they were born with.
     pub fn rekey(&self, reply: Reply<Result<Identity, AppendError>>) {
@@ -301,10 +319,24 @@ impl Spool {
         let _ = self.orders.send(Order::Ledger(ledger, Promise::new(reply)));
     }
 
+    /// Every lane that holds packets, as of the last commit, in order.
+    #[must_use]
+    pub fn backlog(&self) -> Vec<LaneState> {
+        let lanes = self.shared.lanes();
+        let holding = lanes.values().filter(|known| known.state.pending_packets > 0);
+        holding.map(|known| known.state.clone()).collect()
+    }
+
     /// How the spool is, as of the last commit.
     #[must_use]
     pub fn status(&self) -> SpoolStatus {
         self.shared.status().clone()
+    }
+
+    /// What is counted here and goes on over restarts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.shared.counts.clone()
     }
 
     /// Every lane as of the last commit, in order.

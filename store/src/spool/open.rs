@@ -35,6 +35,7 @@ use super::tables;
 use super::writer::Writer;
 use super::{OnCommit, SpoolOptions};
 use crate::clock;
+use crate::counts::Rides;
 use crate::disk::{self, DirLock, Disk};
 use crate::error::OpenError;
 use crate::fault::Fault;
@@ -113,6 +114,8 @@ pub(super) fn open(
         looked_for_idle: clock::now(),
         parked: Parked::default(),
         policies: HashMap::new(),
+        refused: None,
+        usual_bytes: 0,
         looking,
         burials: Vec::new(),
         aging: BTreeSet::new(),
@@ -122,6 +125,7 @@ pub(super) fn open(
         immovable: Vec::new(),
         condemned,
         condemned_anew: false,
+        rides: Rides::new(),
         notes: Vec::new(),
         failed: None,
         ticked: clock::now(),

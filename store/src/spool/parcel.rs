@@ -13,6 +13,7 @@ use super::patience::Patience;
 use super::size;
 use super::stage::Waiting;
 use super::writer::Writer;
+use crate::counts::Count;
 use crate::error::AppendError;
 use crate::reply::{Promise, Reply};
 
@@ -27,6 +28,9 @@ pub struct Parcel {
     pub positions: Vec<Position>,
     /// Whether somebody still waits for it; nothing for who never gives up.
     pub patience: Option<Patience>,
+    /// What counts the packets of it that are stored now, and not long ago under the same key: in the
+    /// same commit.
+    pub count: Option<Count>,
     /// Called when all of it is durable, with an answer for each part, or when none of it will be. A
     /// part whose key was used for something else is answered so, and does not keep the others back.
     pub reply: Reply<Result<Vec<Stored>, AppendError>>,
@@ -98,10 +102,14 @@ impl Writer {
             return Promise::new(parcel.reply).keep(Err(AppendError::Abandoned));
         }
         if let Err(error) = self.check_parcel(&parcel) {
+            self.is_full(&error, &parcel.parts, true);
             return Promise::new(parcel.reply).keep(Err(error));
         }
         match self.make_way(&parcel) {
-            Ok(()) => self.stage_parcel(parcel),
+            Ok(()) => {
+                self.has_room_for(&parcel.parts);
+                self.stage_parcel(parcel);
+            }
             Err(error) => self.park(parcel, error),
         }
     }
@@ -143,6 +151,8 @@ impl Writer {
             *bytes_of.entry(&part.target).or_default() += size::batch_bytes(&part.batch);
         }
         for (target, bytes) in &bytes_of {
+            let before = if self.usual_bytes == 0 { *bytes } else { self.usual_bytes };
+            self.usual_bytes = (7 * before + bytes) / 8;
             if self.is_parked(target) {
                 let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
                 return Err(AppendError::Full { used_bytes, max_bytes });
@@ -150,7 +160,8 @@ impl Writer {
             self.find_room(target, *bytes)?;
         }
         if bytes_of.len() > 1 {
-            return self.check_room(bytes_of.values().sum(), 0);
+            let targets: Vec<_> = bytes_of.keys().copied().collect();
+            return self.find_room_for_all(&targets, bytes_of.values().sum());
         }
         Ok(())
     }
@@ -158,7 +169,7 @@ impl Writer {
     /// Making room may have committed what was staged, and lanes with it, so that everything is
     /// looked up here.
     fn stage_parcel(&mut self, parcel: Parcel) {
-        let Parcel { parts, positions, reply, .. } = parcel;
+        let Parcel { parts, positions, count, reply, .. } = parcel;
         let promise = Promise::new(reply);
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
@@ -168,6 +179,8 @@ impl Writer {
                 Err(error) => return promise.keep(Err(error)),
             }
         }
+        let packets = answers.iter().filter(|one| !one.again).map(|one| one.count).sum();
+        self.stage.counted.extend(count.map(|count| (count, packets)));
         self.stage.positions.extend(positions);
         self.stage.waiting.push(Waiting { promise, answers });
     }

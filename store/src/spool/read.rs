@@ -27,7 +27,7 @@ use super::view::{View, runs};
 use super::writer::Order;
 use crate::error::ReadError;
 use crate::fault::Fault;
-use crate::reply::Promise;
+use crate::reply::{Promise, Reply};
 
 /// How often a read looks again when something is not where it was said to be.
 const LOOKS_MAX: usize = 4;
@@ -47,6 +47,8 @@ pub(super) enum Ask {
     Verify { lane: Lane, at: Number },
     /// Which packets at the head of a lane have outlived their time.
     Sweep { lane: Lane, from: Number, now: Millis },
+    /// How long the first pending packets of these lanes are here.
+    Oldest { lanes: Vec<Lane>, reply: Reply<Vec<(Lane, Number, Millis)>> },
     /// A segment was sealed: close it.
     Close { segment: u64 },
     /// A segment was removed.
@@ -103,6 +105,9 @@ impl Reader {
                     }
                 }
                 Ask::Sweep { lane, from, now } => self.sweep(lane, from, now),
+                Ask::Oldest { lanes, reply } => {
+                    reply(lanes.into_iter().filter_map(|lane| self.oldest(lane)).collect());
+                }
                 Ask::Close { segment } => self.close(segment),
                 Ask::Forget { segment } => self.sealed.forget(segment),
                 Ask::End => return,
@@ -137,6 +142,13 @@ impl Reader {
                 found => return found,
             }
         }
+    }
+
+    /// Since when the first pending packet of a lane is here, and which is the last of its run.
+    fn oldest(&mut self, lane: Lane) -> Option<(Lane, Number, Millis)> {
+        // What is damaged is declared when it is to be sent.
+        let held = self.look(|reader| reader.held(lane, Number::FIRST, 1)).ok()?;
+        held.runs.first().map(|(envelope, run)| (lane, run.last(), envelope.stored))
     }
 
     /// Runs from `from` on, about `bytes_max`, without what tombstones hide.
@@ -288,7 +300,7 @@ impl Reader {
 
     /// What the pieces hold that is not acknowledged, about `bytes_max` of it, for the writer to
     /// move.
-    fn load(&mut self, segment: u64, pieces: Vec<Moving>, bytes_max: usize) {
+    pub(super) fn load(&mut self, segment: u64, pieces: Vec<Moving>, bytes_max: usize) {
         let (mut loaded, mut bytes, mut failed) = (Vec::new(), 0, None);
         for moving in pieces {
             if bytes >= bytes_max {

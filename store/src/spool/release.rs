@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// A segment with so little in it that this is worth moving.
-    fn stuck(&self) -> Option<u64> {
+    pub(super) fn stuck(&self) -> Option<u64> {
         let tight = self.file_bytes() > self.options.max_bytes / 2;
         let files = self.shared.files();
         // While there is room, only the oldest is looked at: it keeps what others have left behind.
@@ -104,14 +104,19 @@ impl Writer {
 
     /// Asks the reader for what `segment` still holds, about `bytes_max` of it.
     fn load(&mut self, segment: u64, bytes_max: usize) {
+        let pieces = self.pieces_to_move(segment);
+        if self.reader.send(Ask::Load { segment, pieces, bytes_max }).is_ok() {
+            self.moving = Some(segment);
+        }
+    }
+
+    /// What `segment` still holds.
+    pub(super) fn pieces_to_move(&self, segment: u64) -> Vec<Moving> {
         let moving = |(lane, piece): (Lane, Piece)| {
             let from = self.acked(lane).next().max(piece.first);
             Moving { lane, from, piece }
         };
-        let pieces = self.shared.files().catalog.pieces_of(segment).map(moving).collect();
-        if self.reader.send(Ask::Load { segment, pieces, bytes_max }).is_ok() {
-            self.moving = Some(segment);
-        }
+        self.shared.files().catalog.pieces_of(segment).map(moving).collect()
     }
 
     fn acked(&self, lane: Lane) -> Number {

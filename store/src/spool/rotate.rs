@@ -12,6 +12,7 @@ use redb::Database;
 
 use super::begin::Beginning;
 use super::read::Ask;
+use super::room::Room;
 use super::segment::{self, Active};
 use super::size;
 use super::stage::Stage;
@@ -21,27 +22,15 @@ use crate::error::AppendError;
 use crate::fault::Fault;
 
 /// What is kept back of the disk itself, beyond what a file grows by.
-const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
+pub(super) const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
 
 /// What is kept back of the quota for cleaning up, at most.
 const HEADROOM_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What the active segment has to do to take another commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// Nothing: it has room.
-    Enough,
-    /// Its file doubles.
-    Grow,
-    /// The next segment is begun.
-    Rotate,
-}
-
 impl Writer {
     /// Whether `bytes` more of records fit the quota and leave `left` bytes of it.
     pub(super) fn check_room(&self, bytes: u64, left: u64) -> Result<(), AppendError> {
-        let max_bytes = self.options.max_bytes;
-        let headroom = (max_bytes / 64).min(HEADROOM_BYTES_MAX);
+        let (max_bytes, headroom) = (self.options.max_bytes, self.headroom());
         let commit_bytes =
             size::commit_bytes(self.stage.bytes + bytes, self.stage.lanes_count() + 1);
         match self.room(commit_bytes, self.quota_left().saturating_sub(headroom.max(left))) {
@@ -81,8 +70,8 @@ impl Writer {
         let disk = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
         let (disk, quota) = (disk.saturating_sub(DISK_RESERVE_BYTES), self.quota_left());
         match self.room(commit_bytes, quota.min(disk)) {
-            Some(Room::Enough | Room::Grow) => Ok(()),
-            Some(Room::Rotate) => self.rotate().map_err(AppendError::from),
+            Some(Room::Enough | Room::Grow(_)) => Ok(()),
+            Some(Room::Rotate(_)) => self.rotate().map_err(AppendError::from),
             None if disk < quota => Err(AppendError::DiskFull),
             None => {
                 let (used_bytes, max_bytes) = (self.file_bytes(), self.options.max_bytes);
@@ -91,32 +80,25 @@ impl Writer {
         }
     }
 
-    fn quota_left(&self) -> u64 {
+    /// Whether the disk, too, takes a commit of so many bytes of records.
+    pub(super) fn disk_takes(&self, bytes: u64) -> bool {
+        let disk = self.disk.available(self.paths.root()).unwrap_or(u64::MAX);
+        let left = self.quota_left().min(disk.saturating_sub(DISK_RESERVE_BYTES));
+        self.room(size::commit_bytes(bytes, 1), left).is_some()
+    }
+
+    pub(super) fn quota_left(&self) -> u64 {
         self.options.max_bytes.saturating_sub(self.file_bytes())
+    }
+
+    /// What is kept back of the quota for cleaning up.
+    pub(super) fn headroom(&self) -> u64 {
+        (self.options.max_bytes / 64).min(HEADROOM_BYTES_MAX)
     }
 
     /// How a commit can be taken when the files may grow by no more than `left` bytes.
     fn room(&self, commit_bytes: u64, left: u64) -> Option<Room> {
-        let len = self.active.len();
-        let commit_bytes = commit_bytes.saturating_add(size::slack(commit_bytes));
-        let needed = self.active.filled.saturating_add(commit_bytes);
-        if needed <= size::fill_max(len) {
-            return Some(Room::Enough);
-        }
-        let grown = doubled(len, needed);
-        let fresh =
-            doubled(size::SEGMENT_BASE_BYTES, self.active.base.saturating_add(commit_bytes));
-        // A file with next to nothing in it would only be followed by another like it.
-        let worth = self.active.filled > self.active.base.saturating_mul(2);
-        let large = grown > size::segment_len_max(self.options.segment_bytes).max(len);
-        if grown - len <= left && !(worth && large) {
-            Some(Room::Grow)
-        } else if worth && fresh <= left {
-            // A small file may fit where doubling a large one does not.
-            Some(Room::Rotate)
-        } else {
-            None
-        }
+        self.fill().room(commit_bytes, left)
     }
 
     /// Seals the active segment and begins the next.
@@ -179,16 +161,4 @@ impl Writer {
             }
         }
     }
-}
-
-/// How long a file of `len` bytes is once it takes `needed`.
-fn doubled(len: u64, needed: u64) -> u64 {
-    let mut grown = len.max(1);
-    while size::fill_max(grown) < needed {
-        grown = grown.saturating_mul(2);
-        if grown > u64::MAX / 4 {
-            break;
-        }
-    }
-    grown
 }

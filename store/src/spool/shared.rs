@@ -9,10 +9,12 @@ use redb::Database;
 
 use super::age::{ClockRow, SpoolClock};
 use super::catalog::Catalog;
+use super::counted;
 use super::facts::{LaneState, SpoolStatus};
 use super::positions::Positions;
 use super::release::Loaded;
 use super::tombstone::Tombstones;
+use crate::counts::Counts;
 
 /// What is shared.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub(super) struct Shared {
     loaded: Mutex<Option<Loaded>>,
     clock: Mutex<SpoolClock>,
     positions: Mutex<Positions>,
+    /// What is counted here, and goes on over restarts.
+    pub(super) counts: Counts,
 }
 
 /// A lane as of the last commit.
@@ -46,6 +50,7 @@ pub(super) struct Files {
 impl Shared {
     /// Nothing yet but the clock, and how far sources have come.
     pub(super) fn new(clock: SpoolClock, positions: Positions) -> Self {
+        let counts = counted::take_up(&positions);
         Self {
             files: Mutex::default(),
             lanes: Mutex::default(),
@@ -53,6 +58,7 @@ impl Shared {
             loaded: Mutex::default(),
             clock: Mutex::new(clock),
             positions: Mutex::new(positions),
+            counts,
         }
     }
 

@@ -12,6 +12,7 @@ use super::facts::Stored;
 use super::lanes::{LaneEntry, Lanes};
 use super::parcel::{Key, Position};
 use super::size;
+use crate::counts::Count;
 use crate::error::AppendError;
 use crate::reply::Promise;
 
@@ -38,6 +39,8 @@ pub(super) struct Stage {
     pub(super) bytes: u64,
     /// How far sources have come with it.
     pub(super) positions: Vec<Position>,
+    /// What counts its packets, each with how many.
+    pub(super) counted: Vec<(Count, u64)>,
     /// The keys under which packets are stored, each with its answer.
     pub(super) keys: Vec<(Key, Stored)>,
     /// Where each of them stands.

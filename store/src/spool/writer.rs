@@ -10,8 +10,11 @@
 //! | `commit.rs` | writes them, with the drops that wait, in one transaction |
 //! | `expire.rs` | looks for packets that have outlived their time |
 //! | `retire.rs` | ends lanes that have been idle for long, and forgets them |
+//! | `counted.rs` | keeps what is counted |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
 //! | `full.rs` | whose share is used up, who waits, and what makes way |
+//! | `room.rs` | how much more the files take |
+//! | `refused.rs` | remembers that there was no room, until there is |
 //! | `damage.rs` | declares what the reader cannot read |
 //! | `condemn.rs` | moves out of a segment that is not trusted any more |
 //! | `rotate.rs` | begins the next segment |
@@ -40,16 +43,19 @@ use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
 use super::parcel::Parcel;
 use super::read::{Ask, Reader};
+use super::refused::Refused;
 use super::release::Moved;
+use super::room::SpoolRoom;
 use super::segment::{Active, Paths};
 use super::shared::Shared;
 use super::stage::Stage;
 use super::{OnCommit, SpoolOptions, size};
 use crate::clock;
+use crate::counts::Rides;
 use crate::disk::{DirLock, Disk};
 use crate::error::AppendError;
 use crate::fault::Fault;
-use crate::reply::Promise;
+use crate::reply::{Promise, Reply};
 use crate::schema::SpoolRow;
 
 /// The records that one commit takes: enough for full speed, and little to lose when it fails.
@@ -77,6 +83,8 @@ pub(super) enum Order {
     Rekey(Promise<Identity, AppendError>),
     /// The packets are sent to this ledger from here on.
     Ledger(LedgerId, Promise<Identity, AppendError>),
+    /// How much room is there?
+    Measure(Reply<SpoolRoom>),
     /// Commit what waits, and end.
     Close,
 }
@@ -116,6 +124,10 @@ pub(super) struct Writer {
     /// Packets that wait for room.
     pub(super) parked: Parked,
     pub(super) policies: PoliciesKnown,
+    /// What there was no room for.
+    pub(super) refused: Option<Refused>,
+    /// How many bytes are usually handed over at once for a target.
+    pub(super) usual_bytes: u64,
     /// Looks things up in this thread.
     pub(super) looking: Reader,
     /// Packets to be declared gone with the next commit.
@@ -135,6 +147,8 @@ pub(super) struct Writer {
     /// Segments that are not trusted any more, and whether that is not written down yet.
     pub(super) condemned: Condemned,
     pub(super) condemned_anew: bool,
+    /// When counts were last written.
+    pub(super) rides: Rides,
     /// What is to be said with the next commit.
     pub(super) notes: Vec<String>,
     /// Why the active segment must not be written to any more.
@@ -161,6 +175,7 @@ impl Writer {
             }
             let idle = self.drops_due().is_some_and(|due| clock::now() >= due);
             let urgent = self.moved.is_some() || !self.burials.is_empty();
+            let urgent = urgent || self.counts_are_overdue();
             if !self.stage.is_empty() || urgent || idle {
                 self.commit();
                 if !self.parked.is_empty() {
@@ -214,6 +229,7 @@ impl Writer {
             Order::Forget(lanes) => self.forget_heard(lanes),
             Order::Rekey(promise) => self.rekey(promise),
             Order::Ledger(ledger, promise) => self.remember(ledger, promise),
+            Order::Measure(reply) => reply(self.measure()),
             Order::Close => return false,
         }
         true
@@ -269,6 +285,7 @@ impl Writer {
         status.pending_packets = self.pending_packets;
         status.pending_bytes = self.pending_bytes;
         status.failed = self.failed.as_ref().map(ToString::to_string);
+        status.full = self.refused.as_ref().map(Refused::told);
     }
 
     /// The pieces of every lane in the active segment.
@@ -290,7 +307,9 @@ impl Writer {
 
     fn close(mut self) -> Result<(), String> {
         self.parked.close();
-        if !self.stage.is_empty() || self.frees() || !self.burials.is_empty() {
+        self.rides = Rides::new();
+        let counts = self.failed.is_none() && self.shared.counts.are_behind();
+        if !self.stage.is_empty() || self.frees() || !self.burials.is_empty() || counts {
             self.commit();
         }
         let _ = self.reader.send(Ask::End);

@@ -86,7 +86,7 @@ impl Round {
                 match self.deliver(&run, id, record).await {
                     Ok(Answer::Handled) => self.has_outcome(id.number),
                     Ok(Answer::Rejected(why)) => {
-                        self.courier.meters.rejected.increment(1);
+                        self.courier.meters.rejected.add(1);
                         self.bury(id, record, &why);
                     }
                     Ok(Answer::Failed(failure)) => match self.given_up(number, &failure) {
@@ -191,7 +191,11 @@ impl Round {
         let handled = part.mark.handled;
         let (answer, answered) = oneshot::channel::<Result<(), Unrecorded>>();
         // It is acknowledged even when the caller, who waits for the answer below, is gone.
+        let delivery = courier.meters.delivery();
         let reply = move |outcome: Result<Recorded, Unrecorded>| {
+            if let Ok(recorded) = &outcome {
+                recorded.count_in(&delivery);
+            }
             drop(answer.send(outcome.map(Recorded::settle)));
         };
         courier.record.do_send(Record {

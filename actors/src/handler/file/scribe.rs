@@ -173,6 +173,7 @@ impl Scribe {
         match answered.recv() {
             Ok(Ok(recorded)) => {
                 let newly_dead = recorded.newly_dead();
+                recorded.count_in(&self.meters.delivery());
                 self.confirm(recorded, written.1);
                 self.meters.handled.increment(packets - dead_letters);
                 self.meters.dead_lettered.increment(newly_dead);

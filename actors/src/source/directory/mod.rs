@@ -82,7 +82,7 @@ pub fn start(options: DirectoryOptions, recipe: Recipe, outlet: Outlet) -> io::R
     let names = glob::Pattern::new(&options.names);
     let names = names.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Worker::start(&name, async move |mut stopping| {
-        let kitchen = Kitchen::new(recipe);
+        let kitchen = Kitchen::new(recipe, &outlet);
         let mut directory = Directory::begin(options, names, kitchen, outlet).await;
         directory.work(&mut stopping).await;
     })
@@ -170,11 +170,9 @@ impl Directory {
                         taken.push(file);
                     }
                 }
-                let packets = load.packets();
                 if !load.store(self.kitchen.source(), &self.outlet, stopping).await {
                     return;
                 }
-                self.kitchen.meters.sent(packets);
                 self.stored.extend(taken.into_iter().map(|file| (file.stamp, file.name)));
                 self.clear_away();
                 let is_stuck = self.stored.len() >= STORED_MAX;

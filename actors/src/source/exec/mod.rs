@@ -68,7 +68,7 @@ pub struct ExecOptions {
 pub fn start(options: ExecOptions, recipe: Recipe, outlet: Outlet) -> std::io::Result<Worker> {
     let name = recipe.source.clone();
     Worker::start(&name, async move |mut stopping| {
-        let (kitchen, failures) = (Kitchen::new(recipe), Failures::default());
+        let (kitchen, failures) = (Kitchen::new(recipe, &outlet), Failures::default());
         Exec { options, kitchen, outlet, failures }.work(&mut stopping).await;
     })
 }
@@ -218,12 +218,7 @@ impl Exec {
     }
 
     async fn store(&self, load: Load, stopping: &mut Stopping) -> bool {
-        let packets = load.packets();
-        let is_stored = load.store(self.kitchen.source(), &self.outlet, stopping).await;
-        if is_stored {
-            self.kitchen.meters.sent(packets);
-        }
-        is_stored
+        load.store(self.kitchen.source(), &self.outlet, stopping).await
     }
 
     /// Logs how a run has ended, if it is worth a word.

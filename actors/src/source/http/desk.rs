@@ -153,7 +153,7 @@ impl Desk {
         mut timer: Pin<&mut Sleep>,
     ) -> Vec<Result<Vec<Stored>, Problem>> {
         let requester = self.outlet.requester();
-        let store = |(parts, permit)| self.outlet.store(parts, permit, &requester);
+        let store = |(parts, permit)| self.outlet.store(parts, permit, &requester, &self.meters);
         let storing: Vec<_> = lots.into_iter().map(store).collect();
         let storing = join_all(storing);
         let stored = requester.wait(storing, self.time_is_up(timer.as_mut())).await;

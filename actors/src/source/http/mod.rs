@@ -37,7 +37,6 @@ use self::order::Order;
 pub use self::problem::{Problem, with_the_rest};
 use super::outlet::Outlet;
 use super::recipe::{Kitchen, Recipe};
-use crate::meters::SourceMeters;
 
 /// Headers of the request with this prefix become headers of the packet.
 const HEADER_PREFIX: &str = "paquebot-header-";
@@ -141,10 +140,10 @@ pub fn routes(
 
 fn desk(options: HttpOptions, outlet: Outlet, stopping: watch::Receiver<bool>) -> Arc<Desk> {
     Arc::new(Desk {
-        outlet,
-        meters: SourceMeters::new(&options.name),
+        meters: outlet.meters_of(&options.name),
         source: options.name,
-        kitchen: options.recipe.map(Kitchen::new),
+        kitchen: options.recipe.map(|recipe| Kitchen::new(recipe, &outlet)),
+        outlet,
         allow_origins: options.allow_origins,
         ttl: options.ttl,
         parse_duration: options.parse_duration,
@@ -211,7 +210,6 @@ async fn accept(
     let stored = stored.first().ok_or(AppendError::Closed);
     let stored =
         stored.and_then(|stored| stored.checked()).map_err(|error| Problem::from(&error))?;
-    desk.meters.sent(1);
     let outcome = match wait.for_handled {
         true => desk.outcome(desk.outlet.outcome_of(&stored), timer).await,
         false => None,

@@ -72,7 +72,7 @@ pub struct TailOptions {
 pub fn start(options: TailOptions, recipe: Recipe, outlet: Outlet) -> std::io::Result<Worker> {
     let name = recipe.source.clone();
     Worker::start(&name, async move |mut stopping| {
-        let kitchen = Kitchen::new(recipe);
+        let kitchen = Kitchen::new(recipe, &outlet);
         let mut tail = Tail::begin(options, kitchen, outlet).await;
         tail.work(&mut stopping).await;
     })
@@ -148,11 +148,9 @@ impl Tail {
             }
             let has_read = self.look(looks_at_all, &mut load);
             self.come(&mut load);
-            let packets = load.packets();
             if !load.store(self.kitchen.source(), &self.outlet, stopping).await {
                 return;
             }
-            self.kitchen.meters.sent(packets);
             if !has_read {
                 stopping.pause(LOOK_EVERY).await;
             }
