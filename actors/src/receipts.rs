@@ -5,6 +5,7 @@
 //! waiting application is gone with the process.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use paquebot_protocol::{Lane, Number};
@@ -65,6 +66,18 @@ impl Receipts {
         }
         drop(lanes);
         keep(kept);
+    }
+
+    /// These packets can never be sent. Whoever waits hears so when what goes before them is settled.
+    pub fn doom(&self, lane: Lane, numbers: RangeInclusive<Number>) {
+        let mut lanes = self.lanes();
+        let Some(waiting) = lanes.get_mut(&lane) else { return };
+        let Waiting { dead, promises, .. } = waiting;
+        for promise in promises.iter() {
+            let first = promise.first.max(*numbers.start());
+            let last = promise.last.min(*numbers.end());
+            dead.extend((first.0..=last.0).map(Number));
+        }
     }
 
     /// Everything in these lanes has its outcome, and nothing more comes.

@@ -196,7 +196,9 @@ fn public_routes(desk: &Arc<Desk>) -> axum::Router {
 fn private_routes(desk: &Arc<Desk>) -> axum::Router {
     let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
     let server = desk.parts.server.as_ref();
-    let routes = routes.merge(dead_letters::routes(server)).merge(handlers::routes(server));
+    let routes = routes
+        .merge(dead_letters::routes(desk.parts.client.as_ref(), server))
+        .merge(handlers::routes(server));
     guard::no_web_page(routes)
 }
 

@@ -12,6 +12,7 @@ use paquebot_actors::replay::ReplayDesk;
 use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
+use paquebot_protocol::route::RouteTable;
 use paquebot_protocol::{ClientId, LedgerId};
 use paquebot_store::{Identity, LaneState, Ledger, Spool};
 use schemars::JsonSchema;
@@ -52,6 +53,8 @@ pub struct ServerView {
     pub listening: SocketAddr,
     /// What it has.
     pub handlers: Vec<HandlerView>,
+    /// Which of its handlers takes which targets.
+    pub routes: RouteTable,
     /// The way to its handlers for dead letters.
     pub replays: ReplayDesk,
 }
@@ -82,6 +85,9 @@ pub struct ClientStatus {
     spool_file_bytes: u64,
     spool_max_bytes: u64,
     spool_segments: usize,
+    /// Packets that its server can never take.
+    dead_letters: u64,
+    dead_letters_bytes: u64,
     failed: Option<String>,
     quarantine: QuarantineStatus,
     lanes: Vec<LaneStatus>,
@@ -171,6 +177,8 @@ impl ClientView {
             spool_file_bytes: spool.file_bytes,
             spool_max_bytes: spool.max_bytes,
             spool_segments: spool.segments,
+            dead_letters: spool.dead_letters,
+            dead_letters_bytes: spool.dead_letters_bytes,
             failed: spool.failed,
             quarantine: QuarantineStatus {
                 files: spool.quarantine.files,

@@ -59,13 +59,19 @@ impl ClientPart {
         let targets_max = usize::try_from(targets_max).unwrap_or(usize::MAX);
         let meters = ClientMeters::new(targets_max);
         let (spool, opened) = open(config, Arc::clone(&link), meters.clone())?;
-        let Opened { identity, made_for, lanes, retired, notes, damage } = opened;
+        let Opened { identity, made_for, lanes, letters, retired, notes, damage } = opened;
         meters.carry(&retired);
         for note in notes {
             tracing::info!("spool: {note}");
         }
         for damage in damage {
             tracing::error!("spool: {damage}");
+        }
+        if let Some(letters) = letters.filter(|letters| letters.pending_packets > 0) {
+            tracing::warn!(
+                dead_letters = letters.pending_packets,
+                "client: packets that the server could not take: see paquebot dead-letters"
+            );
         }
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
         if let Some(before) = made_for.filter(|before| *before != config.id) {
@@ -96,6 +102,7 @@ impl ClientPart {
             read: persistence.clone().recipient(),
             prove: persistence.clone().recipient(),
             drop_through: persistence.clone().recipient(),
+            doom: persistence.clone().recipient(),
             expire: persistence.clone().recipient(),
             remember: persistence.clone().recipient(),
             forget: persistence.clone().recipient(),

@@ -43,6 +43,7 @@ pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
     Append, Committed, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened, Parcel,
-    Part, Policies, Position, Quarantine, Reading, RetiredTotals, Spool, SpoolOptions, SpoolStatus,
-    Stored, StoredRun, Stretch, SystemClock, Tombstone, WhenFull,
+    Part, Policies, Position, Quarantine, Reading, Resent, RetiredTotals, Spool, SpoolLetter,
+    SpoolLetters, SpoolOptions, SpoolStatus, Stored, StoredRun, Stretch, SystemClock, Tombstone,
+    WhenFull,
 };

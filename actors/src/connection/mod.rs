@@ -4,6 +4,7 @@
 //! no rules of its own. Upholds R2 by learning of packets only after their commit, and R3 by
 //! dropping only what the outbox says.
 
+mod refused;
 mod retiring;
 mod sending;
 mod socket;
@@ -28,7 +29,7 @@ pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
-use crate::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
+use crate::persistence::{Doom, DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
 use crate::seldom::{Few, Seldom};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
@@ -86,6 +87,8 @@ pub struct ConnectionPorts {
     pub prove: Recipient<Prove>,
     /// To drop what has its outcome.
     pub drop_through: Recipient<DropThrough>,
+    /// To make dead letters of what can never be sent.
+    pub doom: Recipient<Doom>,
     /// To declare packets that have outlived their time.
     pub expire: Recipient<Expire>,
     /// To forget lanes that have ended.

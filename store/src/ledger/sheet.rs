@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use paquebot_protocol::ClientId;
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::census::Census;
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
 use super::history::{History, Rows};
@@ -32,8 +33,9 @@ pub(super) struct Sheet<'t> {
     dead_gone: Table<'t, &'static str, u64>,
     pub(super) rows: Rows<'t>,
     pub(super) history: &'t mut History,
-    /// The second in which all of this happens, since 1970 (UTC).
-    pub(super) second: u64,
+    pub(super) census: &'t mut Census,
+    /// When all of this happens, in milliseconds since 1970 (UTC).
+    pub(super) at_ms: u64,
     pub(super) replayed: Table<'t, DeadKey, ()>,
     pub(super) paused: Table<'t, &'static str, (u64, &'static str)>,
     pub(super) dead: &'t mut DeadLetters,
@@ -71,7 +73,7 @@ impl<'t> Sheet<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         dead: &'t mut DeadLetters,
-        history: &'t mut History,
+        (history, census): (&'t mut History, &'t mut Census),
         limits: DeadLetterLimits,
         has_room: bool,
         commit: u64,
@@ -88,7 +90,8 @@ impl<'t> Sheet<'t> {
             dead_gone: transaction.open_table(schema::DEAD_GONE)?,
             rows: transaction.open_table(schema::HISTORY)?,
             history,
-            second: clock::reading().wall_ms / 1_000,
+            census,
+            at_ms: clock::reading().wall_ms,
             replayed: transaction.open_table(schema::REPLAYED)?,
             paused: transaction.open_table(schema::PAUSED)?,
             dead,

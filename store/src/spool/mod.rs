@@ -26,6 +26,7 @@ mod catalog;
 mod commit;
 mod condemn;
 mod damage;
+mod doom;
 mod envelope;
 mod expire;
 mod facts;
@@ -34,6 +35,7 @@ mod full;
 mod identity;
 mod keys;
 mod lanes;
+mod letters;
 mod made_for;
 mod mark;
 mod newest;
@@ -43,6 +45,7 @@ mod positions;
 mod quarantine;
 mod read;
 mod release;
+mod resend;
 mod retire;
 mod rotate;
 mod salvage;
@@ -66,6 +69,7 @@ use paquebot_protocol::{Batch, ClientId, Held, Lane, LedgerId, Millis, Number, T
 
 pub use age::Reading;
 pub use full::{LanePolicy, Policies, WhenFull};
+pub use letters::{Resent, SpoolLetter, SpoolLetters};
 pub(crate) use parcel::POSITION_BYTES_MAX;
 pub use parcel::{Key, Parcel, Part, Position};
 
@@ -299,10 +303,10 @@ impl Spool {
         self.shared.status().clone()
     }
 
-    /// Every lane as of the last commit, in order.
+    /// Every lane that is sent, as of the last commit, in order.
     #[must_use]
     pub fn lane_states(&self) -> Vec<LaneState> {
-        self.shared.lanes().values().map(|known| known.state.clone()).collect()
+        self.shared.lane_states()
     }
 
     /// Commits what waits, answers it, and ends the threads. What is asked afterwards is answered

@@ -10,6 +10,7 @@ use redb::Database;
 use super::age::{ClockRow, SpoolClock};
 use super::catalog::Catalog;
 use super::facts::{LaneState, SpoolStatus};
+use super::letters::is_own;
 use super::positions::Positions;
 use super::release::Loaded;
 use super::tombstone::Tombstones;
@@ -75,6 +76,20 @@ impl Shared {
     /// Every lane as of the last commit.
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, KnownLane>> {
         lock(&self.lanes)
+    }
+
+    /// Every lane that is sent, in order.
+    pub(super) fn lane_states(&self) -> Vec<LaneState> {
+        let lanes = self.lanes();
+        let states = lanes.values().map(|known| &known.state);
+        states.filter(|state| !is_own(&state.target)).cloned().collect()
+    }
+
+    /// The lane that has the dead letters.
+    pub(super) fn lane_of_letters(&self) -> Option<LaneState> {
+        let lanes = self.lanes();
+        let mut states = lanes.values().map(|known| &known.state);
+        states.find(|state| is_own(&state.target)).cloned()
     }
 
     /// Whether a packet is acknowledged, or declared gone.

@@ -11,6 +11,7 @@
 //! | `expire.rs` | looks for packets that have outlived their time |
 //! | `retire.rs` | ends lanes that have been idle for long, and forgets them |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
+//! | `doom.rs`, `resend.rs` | make dead letters of packets, and packets of dead letters |
 //! | `full.rs` | whose share is used up, who waits, and what makes way |
 //! | `damage.rs` | declares what the reader cannot read |
 //! | `condemn.rs` | moves out of a segment that is not trusted any more |
@@ -38,9 +39,11 @@ use super::facts::Identity;
 use super::full::{Parked, PoliciesKnown};
 use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
+use super::letters::Doomed;
 use super::parcel::Parcel;
 use super::read::{Ask, Reader};
 use super::release::Moved;
+use super::resend::OfLetters;
 use super::segment::{Active, Paths};
 use super::shared::Shared;
 use super::stage::Stage;
@@ -63,6 +66,10 @@ pub(super) enum Order {
     Drop { lane: Lane, waived: Waived },
     /// Declare packets gone.
     Bury(Burial),
+    /// Make dead letters of packets.
+    Doom(Doomed),
+    /// Do something with the dead letters at these places.
+    Letters(Vec<Number>, OfLetters),
     /// Look for packets of a lane, from one on, that have outlived their time.
     Expire { lane: Lane, from: Number },
     /// What the reader found.
@@ -205,6 +212,8 @@ impl Writer {
             Order::Store(parcel) => self.take_parcel(parcel),
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
+            Order::Doom(doomed) => self.doom(doomed),
+            Order::Letters(places, of) => self.of_letters(places, of),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
             Order::Damaged(damage, ask) => self.damaged(damage, ask),
@@ -217,7 +226,7 @@ impl Writer {
     }
 
     /// Puts a drop aside for the next commit.
-    fn waive(&mut self, lane: Lane, more: Waived) {
+    pub(super) fn waive(&mut self, lane: Lane, more: Waived) {
         // At the acknowledged number it only says where the ledger's count begins.
         let news = |entry: &LaneEntry| {
             more.through > entry.acked
@@ -265,6 +274,9 @@ impl Writer {
         status.retired = self.lanes.retired();
         status.pending_packets = self.pending_packets;
         status.pending_bytes = self.pending_bytes;
+        let letters = self.letters();
+        status.dead_letters = letters.as_ref().map_or(0, |letters| letters.pending_packets);
+        status.dead_letters_bytes = letters.map_or(0, |letters| letters.pending_bytes);
         status.failed = self.failed.as_ref().map(ToString::to_string);
     }
 
