@@ -75,7 +75,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at a running server's dead letters, try them again, or remove them
+    /// Look at a running server's or client's dead letters, try them again, or remove them
     #[command(alias = "dlq")]
     DeadLetters {
         /// What to do with them.

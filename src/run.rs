@@ -56,7 +56,7 @@ pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     tracing::info!(config = %config.path.display(), version = env!("CARGO_PKG_VERSION"), "starting");
-    raise_open_files();
+    raise_open_files(&config);
     let system = actix_rt::System::new();
     system.block_on(serve(config))
 }
@@ -80,12 +80,28 @@ async fn serve(config: Config) -> Result<(), Failure> {
     process.stop().await
 }
 
+/// Files that a process has open beside its connections: stores, handlers' files, sources' files.
+const OTHER_FILES: u64 = 256;
+
 /// Thousands of connections want more open files than the usual soft limit.
-fn raise_open_files() {
+fn raise_open_files(config: &Config) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let Some(server) = &config.server else { return };
+    let needed = server.max_connections.saturating_add(OTHER_FILES);
+    if open_files < needed {
+        tracing::warn!(
+            open_files,
+            needed,
+            max_connections = server.max_connections,
+            "this process may not open as many files as server.max_connections needs: connections \
+             beyond that will wait; raise the hard limit (LimitNOFILE= of systemd, ulimits of a \
+             container)"
+        );
     }
 }

@@ -12,7 +12,7 @@ mod common;
 
 use std::fs;
 
-use common::{ALL_TO_FILE, Broker, until};
+use common::{ALL_TO_FILE, Broker, program};
 
 #[test]
 fn a_backlog_of_thousands_of_single_packet_commits_drains() {
@@ -33,7 +33,7 @@ fn a_backlog_of_thousands_of_single_packet_commits_drains() {
 }
 
 #[test]
-fn a_packet_that_the_server_never_takes_holds_up_its_own_lane_only() {
+fn a_packet_that_the_server_never_takes_holds_up_nobody_and_waits_as_a_dead_letter() {
     let mut broker = Broker::with("", "max_packet_bytes = \"1 MiB\"", ALL_TO_FILE);
     let config = fs::read_to_string(broker.path("client.toml")).unwrap();
     let larger = config.replace("[client]\n", "[client]\nmax_packet_bytes = \"4 MiB\"\n");
@@ -45,16 +45,20 @@ fn a_packet_that_the_server_never_takes_holds_up_its_own_lane_only() {
         let reply = broker.connect().post("small?wait=handled", number.to_string().as_bytes(), &[]);
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
-    until("only the large one waits", || broker.backlog() == 1);
+    broker.drain();
+    assert_eq!(broker.client_status()["dead_letters"], 1);
     let log = broker.client.as_ref().unwrap().log();
-    assert!(log.contains("does not take packets of this size"), "{log}");
+    assert!(log.contains("packets become dead letters of this client"), "{log}");
     assert_eq!(log.matches(" connected ").count(), 1, "{log}");
 
-    // The server's owner allows more, and it goes on.
+    // The server's owner allows more, and it is sent after all.
     broker.kill_server();
     let config = fs::read_to_string(broker.path("server.toml")).unwrap();
     broker.write("server.toml", &config.replace("\"1 MiB\"", "\"4 MiB\""));
     broker.start_server();
+    let mut replay = program();
+    let replay = replay.args(["dlq", "replay", "--all", "-c"]).arg(broker.path("client.toml"));
+    assert!(replay.output().unwrap().status.success());
     broker.drain();
     assert_eq!(broker.handled("out.ndjson")["big"][0].len(), 3 * 1024 * 1024);
 }

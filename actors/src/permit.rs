@@ -5,6 +5,7 @@
 //! dropped, wherever the packets' way ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +17,7 @@ const SHARE_BYTES: usize = 128;
 pub struct Purse {
     shares: Arc<Semaphore>,
     shares_max: u32,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Some bytes of a purse, or of two; dropping it gives them back.
@@ -48,13 +50,21 @@ impl Purse {
     pub fn new(bytes: u64) -> Self {
         let shares = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(SHARE_BYTES).max(1);
         let shares_max = u32::try_from(shares).unwrap_or(u32::MAX);
-        Self { shares: Arc::new(Semaphore::new(shares_max as usize)), shares_max }
+        let waiting = Arc::default();
+        Self { shares: Arc::new(Semaphore::new(shares_max as usize)), shares_max, waiting }
     }
 
     /// Waits until `bytes` are free. More than the purse ever holds counts as all of it.
     pub async fn take(&self, bytes: usize) -> Option<Permit> {
         let shares = Arc::clone(&self.shares);
+        let _waits = Waits::begin(&self.waiting);
         shares.acquire_many_owned(self.shares_of(bytes)).await.ok().map(Permit::of)
+    }
+
+    /// Whether somebody waits for bytes.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// The same without waiting.
@@ -74,5 +84,21 @@ impl Purse {
     fn shares_of(&self, bytes: usize) -> u32 {
         let shares = bytes.div_ceil(SHARE_BYTES).max(1);
         u32::try_from(shares).unwrap_or(u32::MAX).min(self.shares_max)
+    }
+}
+
+/// Somebody waits, until this is dropped: when there are bytes, or nobody wants them any more.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

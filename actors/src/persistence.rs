@@ -3,6 +3,8 @@
 //! Holds no rules: it passes on what waits for the disk and brings the answers back. "Stored" is
 //! said by the spool's own thread, after the fsync (R1); this actor never waits for it.
 
+use std::ops::RangeInclusive;
+
 use actix::{Actor, Context, Handler, Message, Recipient};
 use paquebot_protocol::{Batch, Chain, Held, Lane, LedgerId, Number, TargetId};
 use paquebot_store::{
@@ -229,6 +231,42 @@ impl Handler<Expire> for Persistence {
 
     fn handle(&mut self, expire: Expire, _: &mut Self::Context) {
         self.spool.expire(expire.lane, expire.from);
+    }
+}
+
+/// These packets can never be sent: they become dead letters of this client.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Doom {
+    /// The lane.
+    pub lane: Lane,
+    /// The packets.
+    pub numbers: RangeInclusive<Number>,
+    /// Why, for people.
+    pub reason: String,
+    /// Where the answer goes.
+    pub reply: Recipient<Doomed>,
+}
+
+/// The answer to [`Doom`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Doomed {
+    /// The lane.
+    pub lane: Lane,
+    /// How many became dead letters, durably; or why none did.
+    pub outcome: Result<u64, AppendError>,
+}
+
+impl Handler<Doom> for Persistence {
+    type Result = ();
+
+    fn handle(&mut self, doom: Doom, _: &mut Self::Context) {
+        let Doom { lane, numbers, reason, reply } = doom;
+        let (first, through) = (*numbers.start(), *numbers.end());
+        // The receipts hear of it with the commit that puts tombstones in their place.
+        let answer = move |outcome| reply.do_send(Doomed { lane, outcome });
+        self.spool.dead_letter(lane, first, through, reason, Box::new(answer));
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use paquebot_protocol::codec::{FrameError, decode_frame, split_frame};
+use bytes::{Buf, BufMut, BytesMut};
+use paquebot_protocol::codec::{FrameError, HEAD_BYTES, decode_frame, split_frame};
 use paquebot_protocol::frame::PREAMBLE;
 use paquebot_protocol::{Control, Frame, Millis};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::clock;
+use crate::permit::{Permit, Purse};
 
 /// How much is read at once: two runs of the usual largest size.
 const READ_BYTES: usize = 1024 * 1024;
@@ -22,6 +23,13 @@ const READ_BYTES_FIRST: usize = 2 * 1024;
 
 /// The longest first frame: a hello or a welcome. Who has not been let in may not make us hold more.
 const GREETING_BYTES_MAX: u32 = 64 * 1024;
+
+/// What of a frame that has not come whole is held for nothing; with more, the frame needs a place.
+const HALF_FRAME_BYTES_FREE: usize = 64 * 1024;
+
+/// How long a frame may keep its place once others wait for one, and how often that is looked at.
+const PRESSED_TIME_MAX: Duration = Duration::from_secs(10);
+const PRESSED_LOOK: Duration = Duration::from_secs(1);
 
 /// How long one frame may take: a run of the usual largest size passes over 600 bytes a second. Without
 /// an end to it, whoever sends a byte now and then holds a frame's memory for ever.
@@ -93,6 +101,23 @@ pub(crate) struct FrameReader<R> {
     frame_bytes_max_now: u32,
     last_read_bytes: usize,
     pulse: Pulse,
+    /// Places for long frames that have not come whole.
+    places: Option<Purse>,
+    pressed_time_max: Duration,
+}
+
+/// A long frame's place in memory, until it has come whole.
+#[derive(Debug)]
+struct Place {
+    _permit: Permit,
+    bytes: usize,
+    since: Millis,
+}
+
+/// How long the frame is that `bytes` begin with: its length was found to be within the limit.
+fn whole_bytes(bytes: &[u8]) -> usize {
+    let length = bytes.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length));
+    usize::try_from(length).unwrap_or(usize::MAX).saturating_add(HEAD_BYTES)
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -106,7 +131,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             frame_bytes_max_now: frame_bytes_max.min(GREETING_BYTES_MAX),
             last_read_bytes: 0,
             pulse,
+            places: None,
+            pressed_time_max: PRESSED_TIME_MAX,
         }
+    }
+
+    /// The same, with places that it shares with others.
+    pub(crate) fn sharing(self, places: Purse) -> Self {
+        Self { places: Some(places), ..self }
     }
 
     /// Reads the preamble, by which a peer shows what it speaks.
@@ -118,7 +150,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if !PREAMBLE.starts_with(&self.buffer) {
                 return Err(ReadEnd::Preamble);
             }
-            self.fill().await?;
+            self.fill(HALF_FRAME_BYTES_FREE).await?;
         }
         if !self.buffer.starts_with(&PREAMBLE) {
             return Err(ReadEnd::Preamble);
@@ -133,7 +165,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// When the connection is of no more use.
     pub(crate) async fn frames(&mut self) -> Result<Vec<Frame>, ReadEnd> {
         if self.buffer.is_empty() {
-            self.fill().await?;
+            let most = if self.places.is_some() { HALF_FRAME_BYTES_FREE } else { usize::MAX };
+            self.fill(most).await?;
         }
         let limit = self.frame_time_max;
         let whole = tokio::time::timeout(limit, self.whole_frames()).await;
@@ -141,6 +174,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn whole_frames(&mut self) -> Result<Vec<Frame>, ReadEnd> {
+        let mut place = None;
         loop {
             let mut frames = Vec::new();
             while let Some(body) = split_frame(&mut self.buffer, self.frame_bytes_max_now)? {
@@ -154,7 +188,41 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             if !frames.is_empty() {
                 return Ok(frames);
             }
-            self.fill().await?;
+            self.fill_in_place(&mut place).await?;
+        }
+    }
+
+    /// Reads on in a frame that has not come whole. A long one takes a place for all of it first, so
+    /// that whoever has one can come to its end; meanwhile nothing more is read from the peer. While
+    /// others wait, a place is given up by whoever has had it for long.
+    async fn fill_in_place(&mut self, place: &mut Option<Place>) -> Result<(), ReadEnd> {
+        let Some(places) = self.places.clone() else { return self.fill(usize::MAX).await };
+        let free = HALF_FRAME_BYTES_FREE.saturating_sub(self.buffer.len());
+        if free > 0 {
+            return self.fill(free).await;
+        }
+        let taken = match place {
+            Some(taken) => taken,
+            None => {
+                let bytes = whole_bytes(&self.buffer);
+                // A closed purse is one of a server that stops.
+                let permit = places.take(bytes).await.ok_or(ReadEnd::Closed)?;
+                place.insert(Place { _permit: permit, bytes, since: clock::now() })
+            }
+        };
+        let (since, left) = (taken.since, taken.bytes.saturating_sub(self.buffer.len()));
+        let look = PRESSED_LOOK.min(self.pressed_time_max);
+        loop {
+            let fill = self.fill(left + HALF_FRAME_BYTES_FREE);
+            match tokio::time::timeout(look, fill).await {
+                Ok(filled) => return filled,
+                Err(_) => {
+                    let limit = self.pressed_time_max;
+                    if clock::now().since(since) >= limit.into() && places.is_pressed() {
+                        return Err(ReadEnd::Endless(limit));
+                    }
+                }
+            }
         }
     }
 
@@ -176,14 +244,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    async fn fill(&mut self) -> Result<(), ReadEnd> {
+    /// Reads `bytes_max` at most.
+    async fn fill(&mut self, bytes_max: usize) -> Result<(), ReadEnd> {
         if self.buffer.is_empty() && self.last_read_bytes < READ_BYTES_FIRST {
             self.buffer = BytesMut::with_capacity(READ_BYTES_FIRST);
         } else if self.buffer.len() == self.buffer.capacity() {
             // The peer has more to say than fits: take larger sips from now on.
-            self.buffer.reserve(READ_BYTES.max(self.buffer.len()));
+            self.buffer.reserve(READ_BYTES.max(self.buffer.len()).min(bytes_max));
         }
-        self.last_read_bytes = self.socket.read_buf(&mut self.buffer).await?;
+        let mut room = (&mut self.buffer).limit(bytes_max);
+        self.last_read_bytes = self.socket.read_buf(&mut room).await?;
         self.pulse.feel();
         if self.last_read_bytes == 0 { Err(ReadEnd::Closed) } else { Ok(()) }
     }
@@ -257,6 +327,38 @@ mod tests {
                 assert_eq!(end.offence(), Some("slow-frame"), "{end}");
             };
             tokio::join!(drip, read);
+        });
+    }
+
+    #[test]
+    fn long_frames_wait_for_a_place_and_whoever_keeps_one_for_nothing_loses_it() {
+        runtime().block_on(async {
+            let frame = {
+                let mut frame = Vec::new();
+                encode_control(&Control::Bye("x".repeat(300_000)), &mut frame);
+                frame
+            };
+            // There is room for one of them.
+            let places = Purse::new(400_000);
+            let reader = |near| {
+                let mut reader =
+                    FrameReader::new(near, 1 << 20, Pulse::new()).sharing(places.clone());
+                reader.frame_bytes_max_now = 1 << 20;
+                reader.pressed_time_max = Duration::from_millis(200);
+                reader
+            };
+            let ((slow, mut slow_far), (near, mut far)) =
+                (tokio::io::duplex(1 << 20), tokio::io::duplex(1 << 20));
+            let (mut slow, mut honest) = (reader(slow), reader(near));
+            slow_far.write_all(&frame[..200_000]).await.unwrap();
+            let alone = tokio::time::timeout(Duration::from_millis(600), slow.frames()).await;
+            assert!(alone.is_err(), "nobody waits for its place: {alone:?}");
+            far.write_all(&frame).await.unwrap();
+            let (kept, came) = tokio::join!(slow.frames(), honest.frames());
+            assert_eq!(kept.unwrap_err().offence(), Some("slow-frame"));
+            assert_eq!(came.unwrap().len(), 1);
+            // What it held is given back, and so is what the honest one needed.
+            assert!(places.try_take(400_000).is_some());
         });
     }
 }

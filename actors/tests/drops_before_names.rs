@@ -16,7 +16,9 @@ use paquebot_actors::connection::{
 };
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::meters::ClientMeters;
-use paquebot_actors::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
+use paquebot_actors::persistence::{
+    Doom, DropThrough, Expire, Forget, Prove, Read, Rekey, Remember,
+};
 use paquebot_protocol::codec::{decode_frame, encode_control, split_frame};
 use paquebot_protocol::frame::{
     LaneOpened, Limits, PREAMBLE, Refused, RefusedCode, VERSION, Welcome,
@@ -60,6 +62,7 @@ records!(Read, |_| None);
 records!(Prove, |_| None);
 records!(Expire, |_| None);
 records!(Forget, |_| None);
+records!(Doom, |_| None);
 records!(DropThrough, |drop| Some(Told::Drop(drop.through)));
 records!(Rekey, |_| Some(Told::Rekey));
 records!(Remember, |remember| Some(Told::Remember(remember.0.0[0])));
@@ -133,6 +136,7 @@ fn connect(servers: Vec<String>, store: &Addr<Recorder>) -> Addr<Connection> {
         read: store.clone().recipient(),
         prove: store.clone().recipient(),
         drop_through: store.clone().recipient(),
+        doom: store.clone().recipient(),
         expire: store.clone().recipient(),
         forget: store.clone().recipient(),
         rekey: store.clone().recipient(),

@@ -298,6 +298,8 @@ pub enum RefuseRunCode {
     TooLarge,
     /// The bytes of the run are damaged or no run.
     Undecodable,
+    /// The client may not send to this target; its owner may come to be allowed to.
+    Forbidden,
     /// One that a later version knows.
     #[serde(other)]
     Unknown,

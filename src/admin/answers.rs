@@ -42,11 +42,16 @@ pub struct Trace {
 /// What a client knows of a packet.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct ClientTrace {
-    /// `stored`, `in-flight`, `paused`, `skipped`, `done` or `unknown`.
+    /// `stored`, `in-flight`, `paused`, `handled`, `expired`, `evicted`, `purged`, `damaged`,
+    /// `dead-letter` (here), `dead-lettered` (here and gone, or at the server), `done` when it cannot
+    /// tell, or `unknown`.
     pub state: &'static str,
+    /// Whether its lane is known and has no such packet.
+    #[serde(skip)]
+    pub never_stored: bool,
     /// What that means.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub means: Option<&'static str>,
+    pub means: Option<String>,
     /// Whom it is addressed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -61,7 +66,10 @@ pub struct ClientTrace {
     pub packets_before: Option<u64>,
     /// Why it will not be sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
+    pub reason: Option<String>,
+    /// When it became a dead letter here, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// Why its lane waits, by the server's word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause: Option<PauseFacts>,
@@ -112,10 +120,10 @@ pub struct ServerTrace {
     /// Whom it is addressed to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The handler that had it.
+    /// The handler that had it, or that it waits for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
-    /// When it came to its end, RFC 3339, to the second.
+    /// When it came to its end, RFC 3339; in a lane at full speed up to a second early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// Why it is a dead letter.
@@ -133,6 +141,9 @@ pub struct ServerTrace {
     /// How far its lane was handled, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handled_through: Option<u64>,
+    /// Why its lane waits, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseFacts>,
 }
 
 /// The answer of `/v1/dead-letters`.
@@ -147,13 +158,15 @@ pub struct DeadLetters {
 /// A dead letter in a list.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DeadLetterFacts {
+    /// Who keeps it: `server`, or `client` when its server can never take it.
+    pub side: &'static str,
     /// The packet.
     pub id: String,
     /// The client that sent it.
     pub client: String,
     /// Whom it was addressed to.
     pub target: String,
-    /// The handler that could not take it.
+    /// The handler that could not take it; empty at a client.
     pub handler: String,
     /// Why not.
     pub reason: String,

@@ -198,8 +198,10 @@ fn public_routes(desk: &Arc<Desk>) -> axum::Router {
 fn private_routes(desk: &Arc<Desk>) -> axum::Router {
     let routes = axum::Router::new().route("/v1/status", get(status)).with_state(Arc::clone(desk));
     let server = desk.parts.server.as_ref();
-    let routes = routes.merge(dead_letters::routes(server)).merge(handlers::routes(server));
-    let routes = routes.merge(clients::routes(server));
+    let routes = routes
+        .merge(dead_letters::routes(desk.parts.client.as_ref(), server))
+        .merge(handlers::routes(server))
+        .merge(clients::routes(server));
     guard::no_web_page(routes)
 }
 

@@ -13,6 +13,7 @@ use paquebot_actors::replay::ReplayDesk;
 use paquebot_actors::roster::{Roster, SessionFacts};
 use paquebot_actors::source::Outlet;
 use paquebot_actors::{clock, link};
+use paquebot_protocol::route::RouteTable;
 use paquebot_protocol::{ClientId, LedgerId};
 use paquebot_store::{FullOf, Identity, LaneState, Ledger, Spool, SpoolFull};
 use schemars::JsonSchema;
@@ -57,6 +58,8 @@ pub struct ServerView {
     pub listening: SocketAddr,
     /// What it has.
     pub handlers: Vec<HandlerView>,
+    /// Which of its handlers takes which targets.
+    pub routes: RouteTable,
     /// The way to its handlers for dead letters.
     pub replays: ReplayDesk,
 }
@@ -97,6 +100,9 @@ pub struct ClientStatus {
     oldest_packet_age_seconds: f64,
     /// That packets are refused, or wait for room.
     full: Option<FullStatus>,
+    /// Packets that its server can never take.
+    dead_letters: u64,
+    dead_letters_bytes: u64,
     failed: Option<String>,
     quarantine: QuarantineStatus,
     lanes: Vec<LaneStatus>,
@@ -207,6 +213,8 @@ impl ClientView {
             disk_available_bytes: found.disk_bytes,
             oldest_packet_age_seconds: found.oldest_age_ms() as f64 / 1_000.0,
             full: spool.full.map(FullStatus::from),
+            dead_letters: spool.dead_letters,
+            dead_letters_bytes: spool.dead_letters_bytes,
             failed: spool.failed,
             quarantine: QuarantineStatus {
                 files: spool.quarantine.files,

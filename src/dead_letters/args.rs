@@ -20,7 +20,7 @@ pub enum DeadLetterCommand {
         /// Print JSON: {dead_letters, next}
         #[arg(long)]
         json: bool,
-        /// Where the config of the server is.
+        /// Where the config of the server or client is.
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -32,12 +32,13 @@ pub enum DeadLetterCommand {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Where the config of the server is.
+        /// Where the config of the server or client is.
         #[command(flatten)]
         config: ConfigArgs,
     },
     /// Give them to the handlers that take their targets now; those that are handled go
     ///
+    /// Those of a client are stored again as new packets, at the end of what waits for their target.
     /// In order per client and target. One that is rejected stays; one that fails stays, and those of
     /// the same client and target behind it are left for another time. Ends with 0 when all were
     /// handled, with 65 when some were rejected or there is no such packet, with 75 when some failed or
@@ -58,7 +59,7 @@ pub enum DeadLetterCommand {
 /// Dead letters by what is known of them: those that everything said here fits.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WhichArgs {
-    /// Those of this handler
+    /// Those of this handler, at the server
     #[arg(long, value_name = "NAME")]
     pub handler: Option<String>,
     /// Those of this client
@@ -96,7 +97,7 @@ pub struct ChosenArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Where the config of the server is.
+    /// Where the config of the server or client is.
     #[command(flatten)]
     pub config: ConfigArgs,
 }

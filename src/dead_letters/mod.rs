@@ -1,7 +1,8 @@
-//! The command `dead-letters`: a running server's dead letters are listed, shown, tried again, removed.
+//! The command `dead-letters`: the dead letters of a running server or client are listed, shown, tried
+//! again, removed.
 //!
-//! It asks through the server's door and shows what is answered; what a replay is stands in
-//! docs/dead-letters.md and is done by the server.
+//! It asks through the door of the process and shows what is answered; what a replay is stands in
+//! docs/dead-letters.md and is done by the process.
 
 mod args;
 
@@ -18,26 +19,27 @@ use crate::config::size_in_words;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
 use crate::question;
+use crate::status;
 
 /// How long a page may take, and how long a replay: handlers take their time.
 const ANSWER: Duration = Duration::from_secs(60);
 const REPLAY: Duration = Duration::from_hours(7 * 24);
 
-/// What the server gives at once.
+/// What is given at once.
 const PAGE_MAX: u64 = 1_000;
 
 /// Does it.
 ///
 /// # Errors
-/// When no server runs, or it cannot do what is asked.
+/// When no process runs, or it cannot do what is asked.
 pub fn dead_letters(command: &DeadLetterCommand) -> Result<(), Failure> {
     match command {
         DeadLetterCommand::List { which, limit, json, config } => {
-            list(&question::door(config)?, which, *limit, *json)
+            list(&status::door(config)?, which, *limit, *json)
         }
         DeadLetterCommand::Show { id, json, config } => {
             let path = format!("/v1/dead-letters/{id}");
-            let letter = question::ask(&question::door(config)?, Method::GET, &path, None, ANSWER)?;
+            let letter = question::ask(&status::door(config)?, Method::GET, &path, None, ANSWER)?;
             if *json { say(&format!("{letter:#}\n")) } else { say(&show(&letter)) }
         }
         DeadLetterCommand::Replay { chosen } => replay(chosen),
@@ -95,7 +97,7 @@ fn facts(which: &WhichArgs) -> Vec<(&'static str, String)> {
 }
 
 fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
-    let door = question::door(&chosen.config)?;
+    let door = status::door(&chosen.config)?;
     let mut sums = Sums::default();
     if chosen.ids.is_empty() {
         let body = chosen.body();
@@ -110,16 +112,25 @@ fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         }
     }
-    let [handled, rejected, failed, left] = sums.counts;
-    let (replayed, still_dead) = (handled + rejected + failed, rejected + failed + left);
+    let [handled, rejected, failed, left, stored] = sums.counts;
+    let replayed = handled + rejected + failed + stored;
+    let still_dead = rejected + failed + left;
     if chosen.json {
         let text = json!({
-            "replayed": replayed, "handled": handled, "still_dead": still_dead,
-            "rejected": rejected, "failed": failed, "left": left, "problems": sums.problems,
+            "replayed": replayed, "handled": handled, "stored": stored, "still_dead": still_dead,
+            "stored_as": sums.stored_as, "rejected": rejected, "failed": failed, "left": left,
+            "problems": sums.problems,
         });
         say(&format!("{text:#}\n"))?;
     } else {
-        say(&format!("{replayed} replayed: {handled} handled, {still_dead} still dead\n"))?;
+        let again = match stored {
+            0 => String::new(),
+            _ => format!("{stored} stored again at the client, "),
+        };
+        say(&format!("{replayed} replayed: {handled} handled, {again}{still_dead} still dead\n"))?;
+        for packet in &sums.stored_as {
+            say(&format!("{} is now {}\n", text(packet, "id"), text(packet, "now")))?;
+        }
         for problem in &sums.problems {
             eprintln!("{}: {}", text(problem, "id"), text(problem, "reason"));
         }
@@ -134,7 +145,7 @@ fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
 }
 
 fn discard(chosen: &ChosenArgs) -> Result<(), Failure> {
-    let door = question::door(&chosen.config)?;
+    let door = status::door(&chosen.config)?;
     let (mut sums, mut discarded) = (Sums::default(), 0);
     if chosen.ids.is_empty() {
         let (body, path) = (chosen.body(), "/v1/dead-letters/discard");
@@ -160,20 +171,24 @@ fn discard(chosen: &ChosenArgs) -> Result<(), Failure> {
 /// What several answers come to.
 #[derive(Default)]
 struct Sums {
-    /// Handled, rejected, failed, left.
-    counts: [u64; 4],
+    /// Handled, rejected, failed, left, and stored again at a client.
+    counts: [u64; 5],
+    /// Some of the last, with their new ids.
+    stored_as: Vec<Value>,
     problems: Vec<Value>,
     missing: Vec<String>,
 }
 
 impl Sums {
     fn add(&mut self, found: &Value) {
-        let keys = ["handled", "rejected", "failed", "left"];
+        let keys = ["handled", "rejected", "failed", "left", "stored"];
         for (sum, key) in self.counts.iter_mut().zip(keys) {
             *sum += number(found, key);
         }
-        let problems = found.get("problems").and_then(Value::as_array);
-        self.problems.extend(problems.into_iter().flatten().cloned());
+        let all =
+            |key: &str| found.get(key).and_then(Value::as_array).into_iter().flatten().cloned();
+        self.problems.extend(all("problems"));
+        self.stored_as.extend(all("stored_as"));
     }
 
     /// The exit code.
@@ -202,7 +217,8 @@ impl ChosenArgs {
 
 fn line(letter: &Value) -> String {
     format!(
-        "{}  {}  {}  {}  tried {}x, last {}: {}\n",
+        "{}  {}  {}  {}  {}  tried {}x, last {}: {}\n",
+        text(letter, "side"),
         text(letter, "id"),
         text(letter, "client"),
         text(letter, "target"),
@@ -215,6 +231,7 @@ fn line(letter: &Value) -> String {
 
 fn show(letter: &Value) -> String {
     let mut out = format!("packet        {}\n", text(letter, "id"));
+    out.push_str(&format!("kept by       the {}\n", text(letter, "side")));
     for key in ["client", "target", "handler", "reason"] {
         out.push_str(&format!("{key:<14}{}\n", text(letter, key)));
     }
@@ -250,7 +267,7 @@ fn plain(text: &str) -> String {
 }
 
 fn text<'a>(of: &'a Value, key: &str) -> &'a str {
-    of.get(key).and_then(Value::as_str).unwrap_or("-")
+    of.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or("-")
 }
 
 fn number(of: &Value, key: &str) -> u64 {

@@ -71,7 +71,8 @@ fn say(mark: &Path, own: &Offline) -> std::io::Result<()> {
 }
 
 fn take(other: &Offline, own: &Offline, adopted: &mut u64) -> Result<(), Failure> {
-    for state in &other.opened.lanes {
+    // Its dead letters stay dead letters.
+    for state in other.opened.lanes.iter().chain(&other.opened.letters) {
         let from = state.acked_through.next();
         let mut batch = Batch::default();
         other.walk(state, |stretch| {

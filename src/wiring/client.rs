@@ -66,7 +66,7 @@ impl ClientPart {
         let told: Arc<OnceLock<ClientMeters>> = Arc::default();
         let receipts = Receipts::default();
         let (spool, opened) = open(config, Arc::clone(&link), Arc::clone(&told), receipts.clone())?;
-        let Opened { identity, made_for, lanes, retired, notes, damage } = opened;
+        let Opened { identity, made_for, lanes, letters, retired, notes, damage } = opened;
         let meters = ClientMeters::new(targets_max, spool.counts());
         meters.carry(&retired);
         // As the cell of the connection, below.
@@ -76,6 +76,12 @@ impl ClientPart {
         }
         for damage in damage {
             tracing::error!("spool: {damage}");
+        }
+        if let Some(letters) = letters.filter(|letters| letters.pending_packets > 0) {
+            tracing::warn!(
+                dead_letters = letters.pending_packets,
+                "client: packets that the server could not take: see paquebot dead-letters"
+            );
         }
         announce(config, &identity, lanes.iter().map(|lane| lane.pending_packets).sum());
         if let Some(before) = made_for.filter(|before| *before != config.id) {
@@ -106,6 +112,7 @@ impl ClientPart {
             read: persistence.clone().recipient(),
             prove: persistence.clone().recipient(),
             drop_through: persistence.clone().recipient(),
+            doom: persistence.clone().recipient(),
             expire: persistence.clone().recipient(),
             remember: persistence.clone().recipient(),
             forget: persistence.clone().recipient(),

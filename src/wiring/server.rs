@@ -45,6 +45,10 @@ const LANE_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=8 * 1024 * 
 /// One connection may have this share.
 const CONNECTION_SHARE: u64 = 8;
 
+/// Long frames that have not come whole have this share for themselves, so that who sends them slowly
+/// takes no room from packets.
+const HALF_FRAMES_SHARE: u64 = 4;
+
 /// Lanes that one client may have open.
 const LANES_MAX: u32 = 100_000;
 
@@ -115,6 +119,7 @@ impl ServerPart {
         let shares =
             Shares::new(table.clone(), config.handlers.iter().map(share(config)).collect());
         resume_pauses(&opened.paused, config, &boards);
+        let routes = table.clone();
         let handlers = handlers.into_iter().zip(boards.iter().cloned()).collect();
         let router = Router::new(table.clone(), handlers, unknown);
         let router = Router::start_in_arbiter(first, |_| router);
@@ -159,6 +164,7 @@ impl ServerPart {
             board,
             listening,
             handlers: handlers.collect(),
+            routes,
             replays: ReplayDesk::new(replayer.clone()),
         };
         Ok(Self { store, listener, seats, files, asking, replayer, view })
@@ -249,7 +255,9 @@ fn session_options(config: &config::Server, shares: Shares) -> SessionOptions {
             lanes_max: LANES_MAX,
         },
         lane_window_bytes,
-        memory: Purse::new(config.memory),
+        packet_bytes_max: usize::try_from(config.max_packet_bytes).unwrap_or(usize::MAX),
+        memory: Purse::new(config.memory - config.memory / HALF_FRAMES_SHARE),
+        half_frames: Purse::new(config.memory / HALF_FRAMES_SHARE),
         shares,
     }
 }

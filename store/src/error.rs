@@ -145,6 +145,14 @@ pub enum LedgerError {
         /// The lane.
         key: LaneKey,
     },
+    /// The client comes under ever new spool ids, each of which stays on record.
+    #[error("expected at most {max} spools of client {client}, found one more")]
+    TooManySpools {
+        /// The client.
+        client: ClientId,
+        /// How many it may have.
+        max: u64,
+    },
     /// The disk refuses, or refused before.
     #[error("expected a working ledger, found {0}")]
     Failed(String),

@@ -45,7 +45,7 @@ pub use reply::Reply;
 pub use shadow::Shadow;
 pub use spool::{
     Append, Committed, FullOf, Identity, Key, LanePolicy, LaneState, LaneTotals, OnCommit, Opened,
-    Parcel, Part, Patience, Policies, Position, Quarantine, Reading, RetiredTotals, Spool,
-    SpoolFull, SpoolOptions, SpoolRoom, SpoolStatus, Stored, StoredRun, Stretch, SystemClock,
-    Tombstone, WhenFull,
+    Parcel, Part, Patience, Policies, Position, Quarantine, Reading, Resent, RetiredTotals, Spool,
+    SpoolFull, SpoolLetter, SpoolLetters, SpoolOptions, SpoolRoom, SpoolStatus, Stored, StoredRun,
+    Stretch, SystemClock, Tombstone, WhenFull,
 };

@@ -18,8 +18,9 @@
 //!
 //! A run stands under its last number, so that what is acknowledged is exactly the range
 //! `(lane, 0)..=(lane, acked)` and the run that holds number n is the first from `(lane, n)` on. A
-//! tombstone wins over what a run holds of its numbers. The positions of the source `$counts` are what
-//! is counted (`spool/counted.rs`). `retired` sums up the lanes whose rows are gone
+//! tombstone wins over what a run holds of its numbers. The lane to `$dead-letters` is never sent: its
+//! packets are the client's dead letters (`spool/letters.rs`). The positions of the source `$counts` are
+//! what is counted (`spool/counted.rs`). `retired` sums up the lanes whose rows are gone
 //! ([`RetiredRow`]). Runs, and the rows of the spool, of lanes and
 //! of tombstones, can be found by their bytes alone (`spool/scan.rs`, R10). `condemned` names the
 //! segments that are not trusted any more and are moved forward, each with whether it is damaged.
@@ -39,7 +40,7 @@
 //! | `tried` | spool, lane | number, failed attempts, first, last | until the cursor passes it |
 //! | `files` | device, inode | [`FileRow`] | until another file takes its place |
 //! | `totals` | handler | packets handled, packets dead-lettered | for good |
-//! | `history` | second, spool, lane, number before | last number, how, handler | 30 days, the last 100,000 |
+//! | `history` | ms, spool, lane, number before | last number, how, handler | 30 days, the last 100,000 |
 //! | `dead_segments` | segment | dead letters in it, bytes of their records | as long as the segment |
 //! | `dead_gone` | how they went | how many dead letters | for good |
 //! | `replayed` | as `places` below | – | until the letter is out of its segment |
@@ -115,7 +116,8 @@ pub(crate) const KEYS: TableDefinition<(u64, u64), &[u8]> = TableDefinition::new
 
 /// When each lane of a ledger went how far, and how.
 pub(crate) const HISTORY: TableDefinition<HistoryKey, HistoryRow> = TableDefinition::new("history");
-/// The second since 1970, the spool, the lane, and the number before the first.
+/// The millisecond since 1970, the spool, the lane, and the number before the first. Early ledgers have
+/// the second.
 pub(crate) type HistoryKey = (u64, u128, u64, u64);
 /// The last number, how they passed, and the handler.
 pub(crate) type HistoryRow = (u64, u8, &'static str);

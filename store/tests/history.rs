@@ -30,7 +30,7 @@ fn how(rig: &LedgerRig, id: PacketId) -> Option<(Passage, String)> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 #[test]
@@ -47,6 +47,7 @@ fn each_packet_has_its_end_and_its_time() {
     // One of three becomes a dead letter; and two will never come.
     let some = Mark { handled: 2, ..mark(one, 1, 50, 53) };
     rig.record(vec![some], vec![letter(one, 1, 52)]).unwrap();
+    let exactly = now();
     rig.record(vec![Mark { handled: 0, skipped: 2, ..mark(one, 1, 53, 55) }], vec![]).unwrap();
     let told = rig.cursor(key(one, 3), 8);
     assert_eq!(told.jumped, 7);
@@ -61,8 +62,11 @@ fn each_packet_has_its_end_and_its_time() {
         assert_eq!(trace(rig, id(one, 1, 52)).letter.unwrap().reason, letter(one, 1, 52).reason);
         assert_eq!(how(rig, id(one, 1, 54)).unwrap().0, Passage::Skipped);
         assert_eq!(how(rig, id(one, 3, 7)), Some((Passage::Elsewhere, String::new())));
-        let at = trace(rig, id(one, 1, 25)).passed.unwrap().at;
+        // A row is of one second, and says when the first of it passed.
+        let at = trace(rig, id(one, 1, 25)).passed.unwrap().at_ms;
         assert!((began..=now()).contains(&at), "{at} is not between {began} and now");
+        let at = trace(rig, id(one, 1, 54)).passed.unwrap().at_ms;
+        assert!((exactly..=exactly + 200).contains(&at), "{at} is not about {exactly}");
     };
     check(&rig);
     // What no row says yet is written when the ledger closes.

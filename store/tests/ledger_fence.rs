@@ -13,7 +13,7 @@ mod common;
 
 use common::{LedgerRig, client, fence, key, mark};
 use paquebot_protocol::SpoolId;
-use paquebot_store::{Admitted, Fence, Known, RecordError};
+use paquebot_store::{Admitted, Fence, Known, LedgerError, RecordError};
 
 #[test]
 fn a_later_opening_is_admitted_and_the_same_one_again() {
@@ -89,4 +89,35 @@ fn a_client_that_comes_under_another_name_is_known_under_the_former_once() {
     assert_eq!(renamed, Ok(Admitted::Yes(Known::As(client("till-17")))));
     assert_eq!(rig.admit_as("till-18", second, None), Ok(Admitted::Yes(Known::Before)));
     assert_eq!(rig.admit_as("till-18", third, None), Ok(Admitted::Yes(Known::Before)));
+}
+
+#[test]
+fn a_client_under_ever_new_spools_is_refused_at_the_limit_and_whoever_is_re_keyed_is_not() {
+    let rig = LedgerRig::new();
+    let spool = |at: u64| {
+        let mut one = fence(1, 1, 1);
+        one.spool.0[..8].copy_from_slice(&at.to_be_bytes());
+        one
+    };
+    let (answer, answered) = std::sync::mpsc::channel();
+    for at in 0..10_000 {
+        let answer = answer.clone();
+        let reply = Box::new(move |admitted: Result<_, _>| {
+            let _ = answer.send(admitted.is_ok());
+        });
+        rig.ledger.admit(spool(at), None, client("till-17"), reply);
+    }
+    assert!((0..10_000).all(|_| answered.recv().unwrap()));
+    let refused = |rig: &LedgerRig| {
+        let refused = rig.admit_as("till-17", spool(20_000), None).unwrap_err();
+        assert_eq!(refused, LedgerError::TooManySpools { client: client("till-17"), max: 10_000 });
+    };
+    refused(&rig);
+    // A spool that is known, another client, and one that lost its name get in.
+    assert_eq!(rig.admit(Fence { opened: 2, ..spool(7) }), Ok(Admitted::Yes(Known::Before)));
+    assert!(rig.admit_as("till-18", spool(30_000), None).is_ok());
+    let heir = rig.admit_as("till-17", spool(40_000), Some(spool(7).spool));
+    assert_eq!(heir, Ok(Admitted::Yes(Known::InPlaceOf(spool(7).spool))));
+    let rig = rig.reopen();
+    refused(&rig);
 }

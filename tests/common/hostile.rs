@@ -5,14 +5,34 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use paquebot_protocol::codec::{decode_frame, encode_control, split_frame};
+use paquebot_protocol::codec::{decode_frame, encode_control, encode_run_head, split_frame};
 use paquebot_protocol::frame::{Hello, OpenLane, PREAMBLE, Skip, SkipReason};
-use paquebot_protocol::{Chain, Control, Frame, Lane, Number, SpoolId};
+use paquebot_protocol::run::RunBuilder;
+use paquebot_protocol::{Batch, Chain, Control, Frame, Lane, Number, Origin, Packet, SpoolId};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub struct Peer {
     stream: TcpStream,
     heard: BytesMut,
+}
+
+/// A run of the packets `first` to `first + count - 1` of a lane, each with `bytes` of data; its chain
+/// goes on from `chain`. Gives the frame and the chain after it.
+pub fn run(lane: u64, chain: Chain, first: u64, count: u64, bytes: usize) -> (Vec<u8>, Chain) {
+    let mut batch = Batch::default();
+    let data = vec![b'x'; bytes];
+    for _ in 0..count {
+        batch.push(&Packet { created_ms: 1, data: &data, ..Packet::default() });
+    }
+    let origin = Origin { spool: SpoolId([9; 16]), nonce: 7 };
+    let mut builder = RunBuilder::new(origin, Number(first), chain, batch.bytes());
+    builder.fill(&batch, 0, usize::MAX);
+    let chain = builder.chain();
+    let run = builder.finish().unwrap();
+    let mut frame = Vec::new();
+    encode_run_head(Lane(lane), 1, &run, &mut frame);
+    frame.extend_from_slice(run.encoded());
+    (frame, chain)
 }
 
 /// A frame around any bytes, with the checks that it needs.
@@ -72,6 +92,35 @@ impl Peer {
             Some(Control::Welcome(_)) => peer,
             other => panic!("expected a welcome, found {other:?}"),
         }
+    }
+
+    /// One that says hello; whether it was let in.
+    pub fn tries(port: u16, spool: u128) -> bool {
+        let mut peer = Self::connect(port);
+        peer.send(&PREAMBLE);
+        peer.say(&hello(spool));
+        match peer.hear() {
+            Some(Control::Welcome(_)) => true,
+            Some(Control::Refused(_)) => false,
+            other => panic!("expected a welcome or a refusal, found {other:?}"),
+        }
+    }
+
+    /// Sends as much as the server and the systems between take at once.
+    pub fn send_what_is_taken(&mut self, bytes: &[u8]) {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        let mut full = 0;
+        while sent < bytes.len() && full < 5 {
+            match self.stream.write(&bytes[sent..]) {
+                Ok(written) => (sent, full) = (sent + written, 0),
+                Err(_) => {
+                    full += 1;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        self.stream.set_nonblocking(false).unwrap();
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

@@ -5,6 +5,7 @@
 //! dropping only what the outbox says.
 
 mod gone;
+mod refused;
 mod retiring;
 mod sending;
 mod socket;
@@ -33,7 +34,7 @@ pub use traffic::{Buried, StoredRuns};
 
 use crate::link::{Link, LinkBoard};
 use crate::meters::ClientMeters;
-use crate::persistence::{DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
+use crate::persistence::{Doom, DropThrough, Expire, Forget, Prove, Read, Rekey, Remember};
 use crate::seldom::{Few, Seldom};
 use crate::shelf::Shelf;
 use crate::socket::Pulse;
@@ -91,6 +92,8 @@ pub struct ConnectionPorts {
     pub prove: Recipient<Prove>,
     /// To drop what has its outcome.
     pub drop_through: Recipient<DropThrough>,
+    /// To make dead letters of what can never be sent.
+    pub doom: Recipient<Doom>,
     /// To declare packets that have outlived their time.
     pub expire: Recipient<Expire>,
     /// To forget lanes that have ended.

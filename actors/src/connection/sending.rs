@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use actix::{AsyncContext, Context};
 use paquebot_protocol::frame::{SKIP_BYTES, Skip};
-use paquebot_protocol::{Control, Lane, Number};
+use paquebot_protocol::{Control, Lane, Number, Run};
 use paquebot_store::{Stretch, Tombstone};
 
 use super::Connection;
-use super::traffic::REFUSED_RUN_PAUSE;
 use crate::persistence::{Expire, Read};
 use crate::shelf::READ_BYTES;
 
@@ -38,17 +37,15 @@ impl Connection {
                 ctx.run_later(EXPIRE_PATIENCE, move |connection, ctx| connection.go_on(lane, ctx));
                 return Ok(());
             }
-            Some(Stretch::Run { run, .. }) => Some(run),
+            Some(Stretch::Run { run, .. }) => cut(run, socket.run_bytes_max),
             None => None,
         };
-        if let Some(run) = run.as_ref().filter(|run| run.encoded().len() > socket.run_bytes_max) {
-            tracing::error!(target = %facts.target, number = %run.first(),
-                bytes = run.encoded().len(), takes = socket.run_bytes_max,
-                "the server does not take packets of this size; the lane waits, others go on");
-            self.pause(lane, generation, REFUSED_RUN_PAUSE, ctx);
+        let takes_bytes = socket.run_bytes_max;
+        if let Some(run) = run.as_ref().filter(|run| run.encoded().len() > takes_bytes) {
+            self.too_long_to_send(lane, generation, run, takes_bytes, ctx);
             return Ok(());
         }
-        let sent_through = run.as_ref().map_or(from.before(), paquebot_protocol::Run::last);
+        let sent_through = run.as_ref().map_or(from.before(), Run::last);
         if let Some(run) = run {
             socket.writer.run(lane, generation, &run);
             let packets = u64::from(run.head().count);
@@ -96,4 +93,13 @@ impl Connection {
             self.ports.read.do_send(Read { lane, from, bytes_max: READ_BYTES, reply });
         }
     }
+}
+
+/// As many of a run's packets as the server takes in one frame, but one at least.
+fn cut(mut run: Run, bytes_max: usize) -> Option<Run> {
+    while run.encoded().len() > bytes_max && run.head().count > 1 {
+        let half = u64::from(run.head().count / 2);
+        run = run.part(run.first(), run.first().before().plus(half)?)?;
+    }
+    Some(run)
 }

@@ -14,9 +14,6 @@ use crate::clock;
 use crate::persistence::{DropThrough, Loaded, Prove, Proven, Rekey, Rekeyed};
 use crate::seldom::Seldom;
 
-/// How long a run that the server can never take waits for someone to change that.
-pub(super) const REFUSED_RUN_PAUSE: Millis = Millis(5 * 60 * 1000);
-
 /// No server makes this client wait longer than this (R11).
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
 
@@ -68,14 +65,7 @@ impl Connection {
                 self.note_pause(pause.lane, pause.reason, wait);
                 self.pause(pause.lane, pause.generation, wait, ctx);
             }
-            Control::RefuseRun(refused) => {
-                tracing::error!(target = self.target_of(refused.lane), first = %refused.first,
-                    through = %refused.through, code = ?refused.code,
-                    "the server can never take these packets; their lane waits, nothing is lost");
-                let reason = format!("the server can never take it: {:?}", refused.code);
-                self.note_pause(refused.lane, reason, REFUSED_RUN_PAUSE);
-                self.pause(refused.lane, refused.generation, REFUSED_RUN_PAUSE, ctx);
-            }
+            Control::RefuseRun(refused) => self.hear_refusal(&refused, ctx)?,
             Control::Ping(number) => self.say(&[Control::Pong(number)])?,
             Control::Pong(number) => self.hear_pong(number),
             Control::Bye(why) => return Err(format!("the server said goodbye: {why}")),
@@ -208,7 +198,7 @@ impl Connection {
         socket.writer.controls(controls).map_err(|full| full.to_string())
     }
 
-    fn target_of(&self, lane: Lane) -> &str {
+    pub(super) fn target_of(&self, lane: Lane) -> &str {
         self.lanes.get(&lane).map_or("", |facts| facts.target.as_str())
     }
 }

@@ -52,7 +52,10 @@ fn describe_server() {
     describe_gauge!("paquebot_server_clients", "clients connected");
     describe_counter!("paquebot_server_packets_total", "packets by handler and outcome");
     describe_counter!("paquebot_server_duplicates_total", "packets that came again");
-    describe_counter!("paquebot_server_refused_total", "connections refused or broken off");
+    describe_counter!(
+        "paquebot_server_refused_total",
+        "connections refused or broken off, and runs with packets that are too large"
+    );
     describe_gauge!("paquebot_server_dead_letters", "dead letters by handler");
     describe_gauge!("paquebot_server_dead_letters_bytes", Unit::Bytes, "their size");
     describe_gauge!("paquebot_handler_state", "1 for the state that the handler is in");

@@ -6,7 +6,7 @@ use paquebot_protocol::frame::{
 };
 use paquebot_protocol::inbox::{Admission, Arrival};
 use paquebot_protocol::status::Status;
-use paquebot_protocol::{Control, Frame, Lane, Number, Run};
+use paquebot_protocol::{Control, Frame, Lane, Number, Packet, Run};
 use paquebot_store::Fence;
 
 use super::Session;
@@ -115,6 +115,13 @@ impl Session {
                 return Ok(());
             }
         };
+        if let Some((first, through)) = too_long(&run, self.options.packet_bytes_max)
+            && self.inbox.refuse(lane, generation)
+        {
+            self.queues.remove(&lane);
+            self.refuse_too_long(lane, generation, first, through);
+            return Ok(());
+        }
         let target = self.inbox.target(lane);
         let share = match self.options.shares.take(target, run.encoded().len()) {
             Ok(share) => share,
@@ -149,6 +156,21 @@ impl Session {
         Ok(())
     }
 
+    /// Packets are longer than this server takes: their client makes dead letters of them, and comes
+    /// again with what goes before and after them.
+    fn refuse_too_long(&mut self, lane: Lane, generation: u32, first: Number, through: Number) {
+        self.seat.refused("too-large");
+        if self.too_long_said.is_due() {
+            tracing::warn!(client = self.client_name(), target = ?self.inbox.target(lane), %first,
+                %through, takes_bytes = self.options.packet_bytes_max,
+                "packets are longer than server.max_packet_bytes: they become dead letters at their \
+                 client");
+        }
+        let code = RefuseRunCode::TooLarge;
+        let refuse = RefuseRun { lane, generation, first, through, code };
+        self.answers.push(Control::RefuseRun(refuse));
+    }
+
     /// The share of the lane's handler is full: the lane waits at its client. An attempt that runs
     /// there goes on, and counts.
     fn put_off(&mut self, lane: Lane, generation: u32) -> bool {
@@ -157,7 +179,9 @@ impl Session {
             self.queues.remove(&lane);
             let retry_after_ms = PUT_OFF_MS + random() % PUT_OFF_MS;
             let reason = "its handler has no room for more".to_owned();
-            self.answers.push(Control::Pause(Pause { lane, generation, retry_after_ms, reason }));
+            let pause = Pause { lane, generation, retry_after_ms, reason };
+            self.note_pause(&pause);
+            self.answers.push(Control::Pause(pause));
         }
         put_off
     }
@@ -168,6 +192,7 @@ impl Session {
         self.queues.remove(&lane);
         self.dead.remove(&lane);
         self.tried.remove(&lane);
+        self.pauses.remove(&lane);
         if let Some(hello) = &self.client {
             let Hello { spool, opened, nonce, .. } = *hello;
             let fence = Fence { spool, opened, nonce };
@@ -198,6 +223,28 @@ impl Session {
         let taken = self.inbox.arrived(lane, skip.generation, arrival, chain_at);
         taken.map(|_| ()).map_err(|violation| violation.to_string())
     }
+}
+
+/// The first packets of a run, one after another, whose data are longer than `bytes_max`.
+fn too_long(run: &Run, bytes_max: usize) -> Option<(Number, Number)> {
+    if run.encoded().len() <= bytes_max {
+        return None;
+    }
+    // What cannot be read is its handler's affair.
+    let is_long = |record: &[u8]| {
+        record.len() > bytes_max
+            && Packet::decode(record).is_ok_and(|packet| packet.data.len() > bytes_max)
+    };
+    let mut long = run.records().filter(|(_, record)| is_long(record)).map(|(number, _)| number);
+    let first = long.next()?;
+    let mut through = first;
+    for number in long {
+        if number != through.next() {
+            break;
+        }
+        through = number;
+    }
+    Some((first, through))
 }
 
 /// Frames came from the client, each run with its place in memory.

@@ -170,12 +170,14 @@ impl Handler<Outcome> for Session {
                 let say =
                     dead.map(|(reason, numbers)| Control::Dead(Dead { lane, numbers, reason }));
                 self.answers.extend(say);
+                self.pauses.remove(&lane);
                 self.inbox.settled(lane, through);
             }
             Ended::Failed { retry_after_ms, reason, .. } => {
                 self.queues.remove(&lane);
                 if let Some(generation) = self.inbox.failed(lane) {
                     let pause = Pause { lane, generation, retry_after_ms, reason };
+                    self.note_pause(&pause);
                     self.answers.push(Control::Pause(pause));
                 }
             }

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod dispatch;
+pub mod standing;
 mod who;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -21,10 +22,11 @@ use paquebot_protocol::heartbeat::{Beat, Heartbeat};
 use paquebot_protocol::inbox::Inbox;
 use paquebot_protocol::lease::SessionId;
 use paquebot_protocol::{Control, Frame, Lane, LaneKey, Millis, Number, Run, status};
-use paquebot_store::{Admitted, Tried};
+use paquebot_store::{Admitted, LedgerError, Tried};
 use tokio::net::TcpStream;
 
 use arrival::Heard;
+use standing::Pauses;
 
 use crate::clock;
 use crate::ledger::{Acquire, Admit, AdmitAnswer, Gone, Record, Release, Retire, Superseded};
@@ -32,6 +34,7 @@ use crate::permit::{Permit, Purse};
 use crate::roster::{Roster, SessionFacts};
 use crate::router::Route;
 use crate::seat::{Seat, reason_of};
+use crate::seldom::Seldom;
 use crate::share::Shares;
 use crate::socket::{FrameReader, Pulse, ReadEnd};
 use crate::writer::{FrameWriter, frame_writer};
@@ -47,6 +50,9 @@ const DEAD_AFTER: Millis = Millis(90_000);
 /// When a refused client is to come again.
 const BUSY_RETRY_MS: u64 = 1_000;
 
+/// The same for one that has too many spools: that does not pass by itself.
+const SPOOLS_RETRY_MS: u64 = 5 * 60 * 1_000;
+
 /// What sessions share.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -54,8 +60,12 @@ pub struct SessionOptions {
     pub limits: Limits,
     /// Unacknowledged bytes in one lane.
     pub lane_window_bytes: u64,
+    /// The longest data of a packet.
+    pub packet_bytes_max: usize,
     /// Memory for packets that have arrived and have no outcome yet, over all sessions.
     pub memory: Purse,
+    /// Memory for long frames that have not come whole, over all sessions.
+    pub half_frames: Purse,
     /// What handlers may take of it.
     pub shares: Shares,
 }
@@ -101,6 +111,9 @@ pub struct Session {
     dead: BTreeMap<Lane, Vec<Number>>,
     tried: HashMap<Lane, Tried>,
     seat: Seat,
+    pauses: Pauses,
+    /// When it was last logged that a packet is too long.
+    too_long_said: Seldom,
 }
 
 impl Session {
@@ -138,6 +151,8 @@ impl Session {
             dead: BTreeMap::new(),
             tried: HashMap::new(),
             seat,
+            pauses: Pauses::default(),
+            too_long_said: Seldom::default(),
         }
     }
 
@@ -156,7 +171,8 @@ impl Session {
         ctx.spawn(written.into_actor(self).map(lost));
         let (heard, memory) = (ctx.address(), self.options.memory.clone());
         let reader =
-            FrameReader::new(reading, self.options.limits.frame_bytes_max, self.pulse.clone());
+            FrameReader::new(reading, self.options.limits.frame_bytes_max, self.pulse.clone())
+                .sharing(self.options.half_frames.clone());
         let hear = async move |frames: Vec<Frame>| {
             let mut carried = Vec::with_capacity(frames.len());
             for frame in frames {
@@ -314,7 +330,9 @@ impl Handler<AdmitAnswer> for Session {
             Ok(Admitted::Yes(known)) => {
                 who::tell(hello, self.peer, &known);
                 self.board.fleet().came(self.id, hello, self.peer);
-                if let Some(twin) = self.board.insert(self.id, SessionFacts::new(hello, self.peer))
+                let asked = ctx.address().recipient();
+                if let Some(twin) =
+                    self.board.insert(self.id, SessionFacts::new(hello, self.peer), asked)
                 {
                     who::tell_of_twin(hello, self.peer, &twin);
                 }
@@ -336,6 +354,14 @@ impl Handler<AdmitAnswer> for Session {
                 );
                 self.refuse(RefusedCode::Rekey, message, None);
                 self.leave("its spool is a copy, or was restored", ctx);
+            }
+            Err(error @ LedgerError::TooManySpools { .. }) => {
+                let (code, message) = (RefusedCode::Busy, error.to_string());
+                tracing::error!(client = self.client_name(), peer = %self.peer, %error,
+                    "a client is refused that comes under ever new spools: does it lose its data_dir \
+                     with each start?");
+                self.refuse_for("spools", code, message, Some(SPOOLS_RETRY_MS));
+                self.leave("it has too many spools", ctx);
             }
             Err(error) => {
                 self.refuse(RefusedCode::Busy, error.to_string(), Some(BUSY_RETRY_MS));

@@ -48,6 +48,8 @@ struct Receiving {
     phase: Phase,
     generation: u32,
     cursor: Number,
+    /// The last number that was ever assigned, by the client's word.
+    assigned_through: Number,
     received_through: Number,
     chain: Option<Chain>,
     /// What the attempt that runs has no outcome for yet; empty when none runs.
@@ -97,6 +99,7 @@ impl Inbox {
             phase,
             generation: asked.generation,
             cursor: Number::NONE,
+            assigned_through: Number::NONE,
             received_through: Number::NONE,
             chain: None,
             dispatched: VecDeque::new(),
@@ -109,6 +112,7 @@ impl Inbox {
             return Err(Violation::Target { lane });
         }
         receiving.phase = phase;
+        receiving.assigned_through = receiving.assigned_through.max(asked.next.before());
         receiving.generation = asked.generation;
         receiving.forget_waiting();
         self.acquire(lane);
@@ -174,6 +178,7 @@ impl Inbox {
         }
         receiving.held_bytes = held;
         receiving.received_through = arrival.through;
+        receiving.assigned_through = receiving.assigned_through.max(arrival.through);
         receiving.chain = Some(arrival.chain_after);
         receiving.waiting.push_back(arrival);
         self.dispatch(lane);
@@ -272,6 +277,12 @@ impl Inbox {
     #[must_use]
     pub fn target(&self, lane: Lane) -> Option<&TargetId> {
         self.lanes.get(&lane).map(|receiving| &receiving.target)
+    }
+
+    /// The last packet of a lane that its client has told of, by itself or by sending it.
+    #[must_use]
+    pub fn assigned_through(&self, lane: Lane) -> Option<Number> {
+        self.lanes.get(&lane).map(|receiving| receiving.assigned_through)
     }
 
     /// Lanes with an attempt that has not ended.

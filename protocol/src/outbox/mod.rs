@@ -9,6 +9,7 @@
 //! closes every lane.
 
 mod order;
+mod refusal;
 mod sending;
 mod turns;
 
@@ -24,6 +25,7 @@ use sending::{Phase, Retiring, Sending};
 use turns::Turns;
 
 pub use order::{Order, Violation};
+pub use refusal::Refusal;
 pub use turns::Priority;
 
 /// The sender's side of all lanes.

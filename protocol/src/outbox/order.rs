@@ -74,6 +74,18 @@ pub enum Violation {
         /// What was acknowledged.
         through: Number,
     },
+    /// A refusal of what was never sent.
+    #[error("lane {lane}: expected a refusal of packets up to {sent}, found {first} to {through}")]
+    RefusedUnsent {
+        /// The lane.
+        lane: Lane,
+        /// The highest number sent on this connection.
+        sent: Number,
+        /// The first that was refused.
+        first: Number,
+        /// The last that was refused.
+        through: Number,
+    },
     /// A cursor below what this client still holds: the server must jump, not the client.
     #[error("lane {lane}: expected a cursor of at least {first}, found {cursor}")]
     CursorBehind {

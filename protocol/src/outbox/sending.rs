@@ -35,6 +35,8 @@ pub(super) struct Sending {
     pub(super) window: Window,
     pub(super) in_flight: VecDeque<(Number, u64)>,
     pub(super) retiring: Retiring,
+    /// The first number of a run that arrived unreadable, and how often in a row.
+    pub(super) refused: (Number, u8),
 }
 
 /// How far the end of a lane has come (R6).
@@ -62,6 +64,7 @@ impl Sending {
             window: Window::default(),
             in_flight: VecDeque::new(),
             retiring: Retiring::No,
+            refused: (Number::NONE, 0),
         }
     }
 }

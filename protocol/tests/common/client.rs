@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use paquebot_protocol::frame::{Ack, OpenLane, Pause, RefuseRun, SKIP_BYTES};
-use paquebot_protocol::outbox::{Order, Outbox};
+use paquebot_protocol::frame::{Ack, OpenLane, Pause, RefuseRun, SKIP_BYTES, SkipReason};
+use paquebot_protocol::outbox::{Order, Outbox, Refusal};
 use paquebot_protocol::{Chain, Control, Frame, Held, Lane, Millis, Number, SpoolId};
 
 use super::Options;
@@ -55,6 +55,8 @@ pub(crate) struct Client {
     pub(crate) outbox: Outbox,
     /// What no commit has made durable yet.
     pub(crate) lazy_drops: Vec<Drop>,
+    /// What the server can never take, and has become dead letters here.
+    pub(crate) refused: BTreeSet<(Lane, Number)>,
     /// Everything that ever went out, if that is kept.
     pub(crate) sent: Vec<Sent>,
     pub(crate) rekeyed: u32,
@@ -86,6 +88,7 @@ impl Client {
             spool,
             outbox,
             lazy_drops: Vec::new(),
+            refused: BTreeSet::new(),
             sent: Vec::new(),
             rekeyed: 0,
             options,
@@ -153,9 +156,7 @@ impl Client {
             Control::Pause(Pause { lane, generation, retry_after_ms, .. }) => {
                 self.pause(lane, generation, now.after(Millis(retry_after_ms)));
             }
-            Control::RefuseRun(RefuseRun { lane, generation, .. }) => {
-                self.pause(lane, generation, now.after(self.options.refused_run_pause));
-            }
+            Control::RefuseRun(refused) => self.hear_refusal(&refused, now),
             Control::Pong(RETIRED) => {
                 for lane in std::mem::take(&mut self.retiring) {
                     assert!(self.outbox.retire_heard(lane), "lane {lane} was not retired");
@@ -164,6 +165,23 @@ impl Client {
             }
             Control::Pong(_) => {}
             other => panic!("expected what a server says, found {other:?}"),
+        }
+    }
+
+    /// What can never be sent is declared, in one commit; anything else is sent again later.
+    fn hear_refusal(&mut self, refused: &RefuseRun, now: Millis) {
+        let RefuseRun { lane, generation, .. } = *refused;
+        let until = now.after(self.options.refused_run_pause);
+        match self.outbox.refused(refused).expect("an honest refusal") {
+            Refusal::Over => {}
+            Refusal::Held => self.pause(lane, generation, until),
+            Refusal::Final(numbers) => {
+                self.pause(lane, generation, until);
+                let stored = self.spool.lanes.get_mut(&lane).expect("a lane that was sent");
+                let buried = stored.bury(*numbers.start(), *numbers.end(), SkipReason::Refused);
+                self.refused.extend(buried.into_iter().map(|(number, _)| (lane, number)));
+                self.outbox.resume(lane);
+            }
         }
     }
 

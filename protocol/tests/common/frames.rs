@@ -208,7 +208,8 @@ fn ack() -> impl Strategy<Value = Ack> {
 }
 
 fn refuse_run() -> impl Strategy<Value = RefuseRun> {
-    let code = prop::sample::select(vec![RefuseRunCode::TooLarge, RefuseRunCode::Undecodable]);
+    let codes = [RefuseRunCode::TooLarge, RefuseRunCode::Undecodable, RefuseRunCode::Forbidden];
+    let code = prop::sample::select(codes.to_vec());
     (lane(), any::<u32>(), number(), number(), code).prop_map(
         |(lane, generation, first, through, code)| RefuseRun {
             lane,

@@ -206,6 +206,11 @@ impl Pair {
         self.server.refusing.insert(lane);
     }
 
+    /// The last packet of the lane's next run that arrives is longer than the server takes.
+    pub(crate) fn refuse_packet(&mut self, lane: Lane) {
+        self.server.too_long.insert(lane);
+    }
+
     /// There is no room for the next run of the lane that arrives.
     pub(crate) fn put_off(&mut self, lane: Lane) {
         self.server.putting_off.insert(lane);
@@ -232,6 +237,7 @@ impl Pair {
     pub(crate) fn settle(&mut self) {
         self.server.handler.be_well();
         self.server.refusing.clear();
+        self.server.too_long.clear();
         self.server.putting_off.clear();
         self.fill_socket(false);
         let pending: u64 = self.accepted.len() as u64;
@@ -314,6 +320,7 @@ impl Pair {
                 for control in link.to_client.drain(..count) {
                     self.client.hear(control, self.now);
                 }
+                self.expired.append(&mut self.client.refused);
                 self.client_acts();
             }
             (Move::ToServer(_) | Move::ToClient(_), None) => {}

@@ -39,6 +39,8 @@ pub(crate) struct Server {
     pub(super) sessions_ever: u64,
     /// The next run of these lanes will be found damaged.
     pub(crate) refusing: BTreeSet<Lane>,
+    /// Lanes of whose next run the last packet is too long for this server.
+    pub(crate) too_long: BTreeSet<Lane>,
     /// For the next run of these lanes there will be no room.
     pub(crate) putting_off: BTreeSet<Lane>,
     /// The highest cursor that ever was durable, whatever was forgotten since.
@@ -61,6 +63,7 @@ impl Server {
             jobs: Vec::new(),
             sessions_ever: 0,
             refusing: BTreeSet::new(),
+            too_long: BTreeSet::new(),
             putting_off: BTreeSet::new(),
             reached: BTreeMap::new(),
         }
@@ -109,6 +112,8 @@ impl Server {
                     let damaged = self.refusing.remove(&lane) || run.verify().is_err();
                     if damaged {
                         answers.push(session.refuse_run(lane, generation, &run));
+                    } else if self.too_long.remove(&lane) {
+                        answers.extend(session.refuse_packet(lane, generation, run.last()));
                     } else {
                         session.hear_run(lane, generation, run)?;
                     }
@@ -245,6 +250,15 @@ impl Session {
         }
         let (first, through, code) = (run.first(), run.last(), RefuseRunCode::Undecodable);
         Control::RefuseRun(RefuseRun { lane, generation, first, through, code })
+    }
+
+    fn refuse_packet(&mut self, lane: Lane, generation: u32, number: Number) -> Option<Control> {
+        let (first, through, code) = (number, number, RefuseRunCode::TooLarge);
+        let refused = self.inbox.refuse(lane, generation);
+        if refused {
+            self.queues.remove(&lane);
+        }
+        refused.then_some(Control::RefuseRun(RefuseRun { lane, generation, first, through, code }))
     }
 
     fn put_off(&mut self, lane: Lane, generation: u32, retry_after_ms: u64) -> Option<Control> {

@@ -19,8 +19,8 @@ pub(crate) struct Totals {
     pub(crate) accepted: u64,
     pub(crate) handled: u64,
     pub(crate) dead: u64,
-    /// Expired, evicted, purged and damaged; provisional until the ack that passes them.
-    pub(crate) gone: [u64; 4],
+    /// Expired, evicted, purged, refused and damaged; provisional until the ack that passes them.
+    pub(crate) gone: [u64; 5],
 }
 
 /// Where a reason stands in [`Totals::gone`].
@@ -29,7 +29,8 @@ fn place(reason: SkipReason) -> usize {
         SkipReason::Expired => 0,
         SkipReason::Evicted => 1,
         SkipReason::Purged => 2,
-        _ => 3,
+        SkipReason::Refused => 3,
+        _ => 4,
     }
 }
 

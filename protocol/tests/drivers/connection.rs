@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use arbitrary::Unstructured;
-use paquebot_protocol::frame::{Ack, LaneOpened};
-use paquebot_protocol::outbox::{Order, Outbox};
+use paquebot_protocol::frame::{Ack, LaneOpened, RefuseRun, RefuseRunCode};
+use paquebot_protocol::outbox::{Order, Outbox, Refusal};
 use paquebot_protocol::{Chain, Lane, Millis, Number};
 
 use super::choices::{below, lane, number};
@@ -63,6 +63,7 @@ impl Client {
             2..=5 => self.poll(bytes),
             6..=7 => self.lane_opened(bytes),
             8 => self.acked(bytes),
+            9 if below(bytes, 3) == 0 => self.refused(bytes),
             9 => {
                 let (lane, until) = (lane(bytes), Millis(below(bytes, 4) * 1_000));
                 let generation = self.generation(lane, bytes);
@@ -126,6 +127,34 @@ impl Client {
         // What a connection does that is told what cannot be: it is given up.
         if self.connected && self.outbox.lane_opened(&answer).is_err() {
             self.disconnect();
+        }
+    }
+
+    /// The server refuses anything; what is final has been sent and has no outcome.
+    fn refused(&mut self, bytes: &mut Unstructured<'_>) {
+        let lane = lane(bytes);
+        let generation = self.generation(lane, bytes);
+        let (first, through) = (number(bytes), number(bytes));
+        let code = match below(bytes, 3) {
+            0 => RefuseRunCode::Undecodable,
+            1 => RefuseRunCode::Forbidden,
+            _ => RefuseRunCode::TooLarge,
+        };
+        if !self.connected {
+            return;
+        }
+        let acked = self.outbox.acked_through(lane).unwrap_or_default();
+        match self.outbox.refused(&RefuseRun { lane, generation, first, through, code }) {
+            Ok(Refusal::Final(numbers)) => {
+                assert!(*numbers.start() > acked && *numbers.end() <= self.stored[&lane]);
+                self.outbox.paused(lane, generation, Millis(u64::MAX));
+                self.in_flight.remove(&lane);
+                self.loading.remove(&lane);
+                // They are declared, in their place, and the lane goes on.
+                self.outbox.resume(lane);
+            }
+            Ok(Refusal::Over | Refusal::Held) => {}
+            Err(_) => self.disconnect(),
         }
     }
 

@@ -4,6 +4,7 @@
 use paquebot_protocol::{ClientId, SpoolId};
 use redb::ReadableTable;
 
+use super::census::{SPOOLS_MAX, SPOOLS_WITH_REKEYED_MAX};
 use super::facts::{Admitted, Fence, Known};
 use super::sheet::Sheet;
 use crate::error::LedgerError;
@@ -35,6 +36,19 @@ impl Sheet<'_> {
         };
         if !self.has_room {
             return Ok(Err(LedgerError::DiskFull));
+        }
+        let max = match known {
+            Known::Before | Known::As(_) => u64::MAX,
+            Known::InPlaceOf(_) => SPOOLS_WITH_REKEYED_MAX,
+            Known::Not => SPOOLS_MAX,
+        };
+        if max < u64::MAX && self.census.of(&self.spools, &client)? >= max {
+            return Ok(Err(LedgerError::TooManySpools { client, max }));
+        }
+        match &known {
+            Known::Before => {}
+            Known::As(before) => self.census.rename(before, &client),
+            Known::InPlaceOf(_) | Known::Not => self.census.add(&client),
         }
         let row = schema::encode(&SpoolOnRecord { client, opened, nonce, replaces })?;
         let key = number_of(spool);

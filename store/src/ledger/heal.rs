@@ -55,6 +55,7 @@ impl Writer {
         }
         self.failed = Some(fault);
         self.history.forget();
+        self.census.forget();
         // At once, for most failures pass; then again and again.
         self.retry_at = clock::now();
     }

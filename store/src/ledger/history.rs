@@ -1,9 +1,11 @@
 //! The history: when each lane went how far, and how, for whoever asks where a packet is.
 //!
-//! A stretch of numbers that passed in one second by one handler is one row. Its first part is written
-//! in the transaction of its cursor; what follows within the second is kept in memory, and written with
-//! the next row or when the ledger is idle. So a crash costs a second's precision, and a lane at full
-//! speed costs a row a second. The oldest rows go when there are too many or they are too old.
+//! A stretch of numbers that passed in one second by one handler is one row, under the millisecond in
+//! which its first part passed. That part is written in the transaction of its cursor; what follows
+//! within the second is kept in memory, and written with the next row or when the ledger is idle. So a
+//! crash costs a second's precision, and a lane at full speed costs a row a second. The oldest rows go
+//! when there are too many or they are too old. Early ledgers wrote the second instead: such a number is
+//! far too small for a millisecond, and those rows stand before all others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ const ROWS_MAX: u64 = 100_000;
 
 /// For how long a row is of use, in seconds.
 const KEPT_SECONDS: u64 = 30 * 24 * 3600;
+
+/// What is below this is a second: as a millisecond it would be in 1973.
+const SECONDS_BELOW: u64 = 100_000_000_000;
 
 /// How many rows go with one that comes.
 const PRUNED_AT_ONCE: usize = 4;
@@ -36,13 +41,16 @@ pub enum Passage {
     Skipped,
     /// They had their outcome elsewhere, as far as this ledger knows.
     Elsewhere,
+    /// They were dead letters, and a replay handled them after all.
+    Replayed,
 }
 
 /// Packets of a lane that ended together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passed {
-    /// When, in seconds since 1970 (UTC).
-    pub at: u64,
+    /// When the first of them did, in milliseconds since 1970 (UTC); the others followed within a
+    /// second.
+    pub at_ms: u64,
     /// How.
     pub how: Passage,
     /// The handler; empty when there was none.
@@ -73,7 +81,7 @@ pub(super) struct History {
 /// The latest stretch of a lane.
 #[derive(Debug)]
 struct Open {
-    second: u64,
+    at_ms: u64,
     from: u64,
     through: u64,
     written: u64,
@@ -81,21 +89,22 @@ struct Open {
     handler: Arc<str>,
 }
 
-/// The rows, in the order of their seconds.
+/// The rows, in the order of their times.
 pub(super) type Rows<'t> = Table<'t, HistoryKey, HistoryRow>;
 
 impl History {
-    /// A stretch passes at `second`, in `transaction`; tells whether anything was written.
+    /// A stretch passes at `at_ms`, in `transaction`; tells whether anything was written.
     pub(super) fn note(
         &mut self,
         transaction: &WriteTransaction,
         stretch: Stretch,
         handler: &Arc<str>,
-        second: u64,
+        at_ms: u64,
     ) -> Result<bool, Fault> {
         let Stretch { lane, from, through, how } = stretch;
         let goes_on = |open: &&mut Open| {
-            (open.second, open.through, open.how) == (second, from, how) && open.handler == *handler
+            let same_second = open.at_ms / 1_000 == at_ms / 1_000;
+            same_second && (open.through, open.how) == (from, how) && open.handler == *handler
         };
         if let Some(open) = self.open.get_mut(&lane).filter(goes_on) {
             open.through = through;
@@ -108,14 +117,14 @@ impl History {
             self.open.clear();
         }
         let handler = Arc::clone(handler);
-        let next = Open { second, from, through, written: through, how, handler };
+        let next = Open { at_ms, from, through, written: through, how, handler };
         next.write(rows, lane)?;
         if let Some(last) = self.open.insert(lane, next)
             && last.through > last.written
         {
             last.write(rows, lane)?;
         }
-        prune(rows, second)?;
+        prune(rows, at_ms / 1_000)?;
         Ok(true)
     }
 
@@ -160,10 +169,11 @@ impl History {
         // From the latest on: within a second a dead letter stands behind those it came out of.
         for row in rows.iter()?.rev() {
             let (key, row) = row?;
-            let ((second, spool, of, from), (through, how, handler)) = (key.value(), row.value());
+            let ((at, spool, of, from), (through, how, handler)) = (key.value(), row.value());
             if (spool, of) == lane && holds(from, through) {
                 let how = Passage::of(how)?;
-                return Ok(Some(Passed { at: second, how, handler: handler.to_owned() }));
+                let at_ms = if at < SECONDS_BELOW { at * 1_000 } else { at };
+                return Ok(Some(Passed { at_ms, how, handler: handler.to_owned() }));
             }
         }
         Ok(open.map(Open::passed))
@@ -172,13 +182,13 @@ impl History {
 
 impl Open {
     fn write(&self, rows: &mut Rows<'_>, lane: (u128, u64)) -> Result<(), Fault> {
-        let key = (self.second, lane.0, lane.1, self.from);
+        let key = (self.at_ms, lane.0, lane.1, self.from);
         rows.insert(key, (self.through, self.how.code(), &*self.handler))?;
         Ok(())
     }
 
     fn passed(&self) -> Passed {
-        Passed { at: self.second, how: self.how, handler: self.handler.to_string() }
+        Passed { at_ms: self.at_ms, how: self.how, handler: self.handler.to_string() }
     }
 }
 
@@ -189,14 +199,16 @@ impl Passage {
             Self::DeadLettered => 1,
             Self::Skipped => 2,
             Self::Elsewhere => 3,
+            Self::Replayed => 4,
         }
     }
 
     fn of(code: u8) -> Result<Self, Fault> {
-        [Self::Handled, Self::DeadLettered, Self::Skipped, Self::Elsewhere]
+        use Passage::{DeadLettered, Elsewhere, Handled, Replayed, Skipped};
+        [Handled, DeadLettered, Skipped, Elsewhere, Replayed]
             .into_iter()
             .find(|how| how.code() == code)
-            .ok_or_else(|| Fault::damaged("how packets passed, 0 to 3", code))
+            .ok_or_else(|| Fault::damaged("how packets passed, 0 to 4", code))
     }
 }
 
@@ -204,7 +216,8 @@ fn prune(rows: &mut Rows<'_>, now: u64) -> Result<(), Fault> {
     for _ in 0..PRUNED_AT_ONCE {
         let oldest = rows.first()?.map(|(key, _)| key.value());
         let Some(oldest) = oldest else { break };
-        if rows.len()? <= ROWS_MAX && now.saturating_sub(oldest.0) <= KEPT_SECONDS {
+        let second = if oldest.0 < SECONDS_BELOW { oldest.0 } else { oldest.0 / 1_000 };
+        if rows.len()? <= ROWS_MAX && now.saturating_sub(second) <= KEPT_SECONDS {
             break;
         }
         rows.remove(oldest)?;

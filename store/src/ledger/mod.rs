@@ -22,6 +22,7 @@
 
 mod attempts;
 mod backup;
+mod census;
 pub mod check;
 mod clients;
 mod cursor;

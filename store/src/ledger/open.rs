@@ -8,6 +8,7 @@ use paquebot_protocol::LedgerId;
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableError};
 
 use super::LedgerOptions;
+use super::census::Census;
 use super::dead::{self, DeadLetters};
 use super::facts::{LedgerOpened, LedgerStatus};
 use super::heal::{Condition, RETRY_MIN};
@@ -85,6 +86,7 @@ pub(super) fn open(
         commits: found.commits,
         dead,
         history: History::default(),
+        census: Census::default(),
         limits: options.dead_letters,
         gone: found.dead_gone,
         status: Arc::new(Mutex::new(LedgerStatus::default())),

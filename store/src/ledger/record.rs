@@ -62,7 +62,7 @@ impl Sheet<'_> {
         if let Some((file, state)) = record.file {
             self.put_file(file, state)?;
         }
-        self.put_replays(record.replays)?;
+        self.put_replays(record.replays, &record.handler)?;
         for letter in record.dead {
             self.new_dead.insert(key_of(&letter, &judged), letter);
         }
@@ -98,7 +98,7 @@ impl Sheet<'_> {
 
     /// Writes down that a stretch passes now.
     pub(super) fn passes(&mut self, stretch: Stretch, handler: &Arc<str>) -> Result<(), Fault> {
-        self.history.note(self.transaction, stretch, handler, self.second)?;
+        self.history.note(self.transaction, stretch, handler, self.at_ms)?;
         Ok(())
     }
 

@@ -5,7 +5,9 @@
 //! replayed, discarded or removed it, and its effect must not count.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::history::{Passage, Stretch};
 use super::letters::Replays;
 use super::sheet::Sheet;
 use crate::error::RecordError;
@@ -25,9 +27,16 @@ impl Sheet<'_> {
         Ok(())
     }
 
-    /// Lets them go.
-    pub(super) fn put_replays(&mut self, replays: Replays) -> Result<(), Fault> {
+    /// Lets them go, and writes down who has them.
+    pub(super) fn put_replays(
+        &mut self,
+        replays: Replays,
+        handler: &Arc<str>,
+    ) -> Result<(), Fault> {
         for key in &replays.handled {
+            let (spool, lane, through) = key.dead_key();
+            let (lane, from, how) = ((spool, lane), through.saturating_sub(1), Passage::Replayed);
+            self.passes(Stretch { lane, from, through, how }, handler)?;
             self.transaction.open_table(schema::REPLAYED)?.insert(key.dead_key(), ())?;
             self.wrote = true;
             // It was found a moment ago. A segment that cannot be read any more loses the letter.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use paquebot_protocol::ClientId;
 use redb::{ReadableTable, Table, WriteTransaction};
 
+use super::census::Census;
 use super::dead::{DeadKey, DeadLetters, Tally};
 use super::facts::{FileId, FileState};
 use super::history::History;
@@ -29,8 +30,9 @@ pub(super) struct Sheet<'t> {
     pub(super) tried: Table<'t, (u128, u64), TriedRow>,
     pub(super) totals: Table<'t, &'static str, (u64, u64)>,
     pub(super) history: &'t mut History,
-    /// The second in which all of this happens, since 1970 (UTC).
-    pub(super) second: u64,
+    pub(super) census: &'t mut Census,
+    /// When all of this happens, in milliseconds since 1970 (UTC).
+    pub(super) at_ms: u64,
     pub(super) dead: &'t mut DeadLetters,
     pub(super) limits: DeadLetterLimits,
     /// Whether the disk has room: without it nothing is written.
@@ -66,7 +68,7 @@ impl<'t> Sheet<'t> {
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         dead: &'t mut DeadLetters,
-        history: &'t mut History,
+        (history, census): (&'t mut History, &'t mut Census),
         limits: DeadLetterLimits,
         has_room: bool,
         commit: u64,
@@ -78,7 +80,8 @@ impl<'t> Sheet<'t> {
             tried: transaction.open_table(schema::TRIED)?,
             totals: transaction.open_table(schema::TOTALS)?,
             history,
-            second: clock::reading().wall_ms / 1_000,
+            census,
+            at_ms: clock::reading().wall_ms,
             dead,
             limits,
             has_room,

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use redb::Database;
 
+use super::census::Census;
 use super::dead::DeadLetters;
 use super::facts::{LedgerStatus, Watch};
 use super::heal::Condition;
@@ -53,6 +54,7 @@ pub(super) struct Writer {
     pub(super) commits: u64,
     pub(super) dead: DeadLetters,
     pub(super) history: History,
+    pub(super) census: Census,
     pub(super) limits: DeadLetterLimits,
     pub(super) gone: BTreeMap<String, u64>,
     pub(super) status: Arc<Mutex<LedgerStatus>>,
@@ -161,9 +163,9 @@ impl Writer {
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
         let counts = if self.rides.are_due() { self.counts.changes() } else { Vec::new() };
         let Written { wrote, settled, gone, out } = {
-            let (dead, history, commit) = (&mut self.dead, &mut self.history, self.commits + 1);
-            let sheet =
-                Sheet::open(&transaction, dead, history, self.limits, self.has_room, commit);
+            let (dead, commit) = (&mut self.dead, self.commits + 1);
+            let memory = (&mut self.history, &mut self.census);
+            let sheet = Sheet::open(&transaction, dead, memory, self.limits, self.has_room, commit);
             let mut sheet = sheet.map_err(in_ledger)?;
             let alone = orders.len() == 0;
             if alone {

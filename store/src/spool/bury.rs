@@ -48,19 +48,36 @@ impl Writer {
     /// Declares packets gone, after everything else that the transaction does.
     pub(super) fn write_burials(
         &self,
+        staged: &[(Lane, Tombstone)],
         runs: &mut Runs<'_>,
         written: &mut Written,
     ) -> Result<(), Fault> {
+        let all =
+            self.burials.iter().flat_map(|of| of.tombstones.iter().map(|one| (of.lane, *one)));
+        self.write_tombstones(staged.iter().copied(), None, written)?;
+        self.write_tombstones(all, Some(runs), written)
+    }
+
+    /// Writes tombstones. Without `runs` those beneath them stay where they are, for when it turns out
+    /// that all of this is not there.
+    fn write_tombstones(
+        &self,
+        all: impl Iterator<Item = (Lane, Tombstone)>,
+        mut runs: Option<&mut Runs<'_>>,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
         let mut by_lane: BTreeMap<Lane, Vec<Tombstone>> = BTreeMap::new();
-        for burial in &self.burials {
-            by_lane.entry(burial.lane).or_default().extend(&burial.tombstones);
+        for (lane, tombstone) in all {
+            by_lane.entry(lane).or_default().push(tombstone);
         }
         for (lane, tombstones) in by_lane {
             let Some(entry) = self.changed(lane, &mut written.lanes) else { continue };
             let (mut buried, mut touched) = (Vec::new(), Vec::new());
             for tombstone in tombstones {
                 let Some(added) = entry.bury(tombstone) else { continue };
-                written.removed += remove_covered(runs, lane, entry, &added.whole)?;
+                if let Some(runs) = runs.as_deref_mut() {
+                    written.removed += remove_covered(runs, lane, entry, &added.whole)?;
+                }
                 touched.extend(added.replaced);
                 touched.push(added.whole.last);
                 buried.push(tombstone);

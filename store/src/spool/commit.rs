@@ -16,6 +16,7 @@ use super::envelope::{ENVELOPE_BYTES, Envelope};
 use super::facts::{Committed, StoredRun, Tombstone};
 use super::keys::KeyChanges;
 use super::lanes::LaneEntry;
+use super::letters;
 use super::mark::Row;
 use super::release::Moved;
 use super::shared::KnownLane;
@@ -73,7 +74,7 @@ impl Writer {
         match self.write(&stage, now) {
             Ok(mut written) => {
                 self.counted(counts);
-                let buried = mem::take(&mut written.buried);
+                let mut buried = mem::take(&mut written.buried);
                 let retiring = mem::take(&mut written.retiring);
                 let retired = self.states_of(&written.retired);
                 if !self.clock_is_kept() {
@@ -86,6 +87,10 @@ impl Writer {
                 // Whoever waits hears first: when the connection hears, the ack may be back at once.
                 keep(stage);
                 self.keep_burials(&buried);
+                // Nobody sends what has become of dead letters.
+                let own = self.letters().map(|letters| letters.lane);
+                buried.retain(|(lane, _)| Some(*lane) != own);
+                self.let_go_of_letters();
                 let notes = mem::take(&mut self.notes);
                 let ended = !retiring.is_empty() || !retired.is_empty();
                 if !runs.is_empty() || !buried.is_empty() || !notes.is_empty() || ended {
@@ -122,7 +127,7 @@ impl Writer {
             self.write_appends(stage, now, &mut runs, &mut written)?;
             self.write_moved(&mut runs, &mut written)?;
             self.write_drops(&mut runs, &mut written)?;
-            self.write_burials(&mut runs, &mut written)?;
+            self.write_burials(&stage.burials, &mut runs, &mut written)?;
             self.write_retirements(stage, &mut runs, &mut written)?;
         }
         self.write_rows(&transaction, stage, &written)?;
@@ -156,7 +161,9 @@ impl Writer {
                 let (first, last, opened) = (run.first(), run.last(), self.identity.opened);
                 let envelope = Envelope { lane, first, last, opened, stored: now, expires };
                 written.added += insert(runs, envelope, &run, &mut entry)?;
-                written.runs.push(StoredRun { lane, target: target.clone(), run, expires });
+                if !letters::is_own(target) {
+                    written.runs.push(StoredRun { lane, target: target.clone(), run, expires });
+                }
             }
             written.lanes.insert(lane, entry);
         }
@@ -309,8 +316,11 @@ impl Writer {
         let packets = before.map_or(0, LaneEntry::pending_packets);
         let bytes = before.map_or(0, |before| before.pending_bytes);
         entry.pending_bytes = self.pending_bytes_of(lane, &entry);
-        self.pending_packets = self.pending_packets - packets + entry.pending_packets();
-        self.pending_bytes = self.pending_bytes - bytes + entry.pending_bytes;
+        // Dead letters do not wait for anything.
+        if !letters::is_own(&entry.target) {
+            self.pending_packets = self.pending_packets - packets + entry.pending_packets();
+            self.pending_bytes = self.pending_bytes - bytes + entry.pending_bytes;
+        }
         let known = KnownLane {
             state: entry.state(lane),
             chain: entry.chain,

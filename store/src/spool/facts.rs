@@ -35,6 +35,8 @@ pub struct Opened {
     pub made_for: Option<ClientId>,
     /// Its lanes, in order.
     pub lanes: Vec<LaneState>,
+    /// The lane that has its dead letters, if there ever were some: it is never sent.
+    pub letters: Option<LaneState>,
     /// What became of the packets of lanes that are gone.
     pub retired: RetiredTotals,
     /// What recovery did after a crash, in sentences for the log.
@@ -306,6 +308,10 @@ pub struct SpoolStatus {
     pub pending_packets: u64,
     /// The bytes of the runs that hold them.
     pub pending_bytes: u64,
+    /// How many packets its server can never take: they are in no lane that is sent.
+    pub dead_letters: u64,
+    /// The bytes of the runs that hold them.
+    pub dead_letters_bytes: u64,
     /// Why nothing can be stored at present.
     pub failed: Option<String>,
     /// What there was no room for, until there is.

@@ -17,6 +17,7 @@ use super::bury::Burial;
 use super::catalog::Piece;
 use super::facts::Tombstone;
 use super::lanes::LaneEntry;
+use super::letters;
 use super::parcel::{Parcel, Part};
 use super::writer::Writer;
 use crate::error::AppendError;
@@ -182,6 +183,16 @@ impl Writer {
         }
     }
 
+    /// Whether `bytes` more of packets to `target` fit its share and the spool as they are.
+    pub(super) fn check_share_of(
+        &mut self,
+        target: &TargetId,
+        bytes: u64,
+    ) -> Result<(), AppendError> {
+        let (lane, policy) = (self.stage.lane_of(&self.lanes, target), self.policy_of(target));
+        self.check_share(lane, policy, bytes)
+    }
+
     /// Whether `bytes` more fit the lane's share and the spool.
     pub(super) fn check_share(
         &self,
@@ -218,12 +229,21 @@ impl Writer {
         if let Some(policy) = self.policies.get(target) {
             return *policy;
         }
-        let policy = (self.options.policies.0)(target);
+        let policy = self.ask_policy(target);
         // As many as there may be lanes.
         if self.policies.len() < self.options.lanes_max {
             self.policies.insert(target.clone(), policy);
         }
         policy
+    }
+
+    /// The same, asked anew. Dead letters have a share of their own, and never make way.
+    fn ask_policy(&self, target: &TargetId) -> LanePolicy {
+        if letters::is_own(target) {
+            let max_bytes = Some(letters::bytes_max(self.options.max_bytes));
+            return LanePolicy { when_full: WhenFull::Reject, max_bytes };
+        }
+        (self.options.policies.0)(target)
     }
 
     /// Whether packets to a target have to wait because earlier ones do.
@@ -318,7 +338,7 @@ impl Writer {
     }
 
     fn makes_way(&self, lane: Lane) -> bool {
-        let policy = |entry: &LaneEntry| (self.options.policies.0)(&entry.target);
+        let policy = |entry: &LaneEntry| self.ask_policy(&entry.target);
         self.lanes.get(lane).map(policy).unwrap_or_default().when_full == WhenFull::DropOldest
     }
 

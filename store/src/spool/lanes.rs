@@ -8,6 +8,7 @@ use paquebot_protocol::{Chain, Lane, Millis, Number, TargetId};
 
 use super::catalog::Piece;
 use super::facts::{LaneState, LaneTotals, RetiredTotals, Tombstone};
+use super::letters;
 use super::tombstone::{Added, Tombstones};
 use super::writer::Waived;
 use crate::schema::LaneRow;
@@ -96,7 +97,8 @@ impl LaneEntry {
 
     /// Since when nothing has come, if it is empty and has not ended.
     pub(super) fn idle_since(&self) -> Option<Millis> {
-        (!self.retiring && self.acked.next() == self.next).then_some(self.stored)
+        let ends = !self.retiring && !letters::is_own(&self.target);
+        (ends && self.acked.next() == self.next).then_some(self.stored)
     }
 
     /// How many packets are held and not yet acknowledged.
@@ -280,8 +282,9 @@ impl Lanes {
         self.table.iter_mut().map(|(lane, entry)| (*lane, entry))
     }
 
-    /// How many there are, without those that have ended.
+    /// How many there are, without those that have ended and the one that has dead letters.
     pub(super) fn len(&self) -> usize {
-        self.table.len() - self.retiring
+        let own = letters::target().is_some_and(|own| self.by_target.contains_key(own));
+        self.table.len() - self.retiring - usize::from(own)
     }
 }

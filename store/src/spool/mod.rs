@@ -27,6 +27,7 @@ mod commit;
 mod condemn;
 mod counted;
 mod damage;
+mod doom;
 mod envelope;
 mod expire;
 mod facts;
@@ -35,6 +36,7 @@ mod full;
 mod identity;
 mod keys;
 mod lanes;
+mod letters;
 mod made_for;
 mod mark;
 mod newest;
@@ -46,6 +48,7 @@ mod quarantine;
 mod read;
 mod refused;
 mod release;
+mod resend;
 mod retire;
 mod room;
 mod rotate;
@@ -70,6 +73,7 @@ use paquebot_protocol::{Batch, ClientId, Held, Lane, LedgerId, Millis, Number, T
 
 pub use age::Reading;
 pub use full::{LanePolicy, Policies, WhenFull};
+pub use letters::{Resent, SpoolLetter, SpoolLetters};
 pub(crate) use parcel::POSITION_BYTES_MAX;
 pub use parcel::{Key, Parcel, Part, Position};
 pub use patience::Patience;
@@ -339,10 +343,10 @@ impl Spool {
         self.shared.counts.clone()
     }
 
-    /// Every lane as of the last commit, in order.
+    /// Every lane that is sent, as of the last commit, in order.
     #[must_use]
     pub fn lane_states(&self) -> Vec<LaneState> {
-        self.shared.lanes().values().map(|known| known.state.clone()).collect()
+        self.shared.lane_states()
     }
 
     /// Commits what waits, answers it, and ends the threads. What is asked afterwards is answered

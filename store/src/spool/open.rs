@@ -149,9 +149,10 @@ pub(super) fn open(
     }
     writer.shared.status().quarantine.files = quarantine::count(&*writer.disk, &writer.paths);
     writer.publish_status();
-    let lanes = writer.shared.lanes().values().map(|known| known.state.clone()).collect();
+    let lanes = writer.shared.lane_states();
+    let letters = writer.letters();
     damage.extend(adopted(&*writer.disk, &writer.paths));
-    Ok((writer, Opened { identity, made_for, lanes, retired, notes, damage }))
+    Ok((writer, Opened { identity, made_for, lanes, letters, retired, notes, damage }))
 }
 
 impl Writer {

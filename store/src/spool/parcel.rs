@@ -185,7 +185,7 @@ impl Writer {
         self.stage.waiting.push(Waiting { promise, answers });
     }
 
-    fn stage_part(&mut self, part: Part) -> Result<Stored, AppendError> {
+    pub(super) fn stage_part(&mut self, part: Part) -> Result<Stored, AppendError> {
         let spool = self.identity.spool;
         if part.batch.is_empty() {
             // Nothing to make durable: there is no packet whose number could be told.

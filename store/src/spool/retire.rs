@@ -65,7 +65,7 @@ impl Writer {
         waits && self.is_place_for_lanes(more)
     }
 
-    fn is_place_for_lanes(&mut self, more: usize) -> bool {
+    pub(super) fn is_place_for_lanes(&mut self, more: usize) -> bool {
         loop {
             let (opening, ending) = (self.stage.new_lanes(), self.stage.ending.len());
             if self.lanes.len() + opening + more <= self.options.lanes_max + ending {

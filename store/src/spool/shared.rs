@@ -11,6 +11,7 @@ use super::age::{ClockRow, SpoolClock};
 use super::catalog::Catalog;
 use super::counted;
 use super::facts::{LaneState, SpoolStatus};
+use super::letters::is_own;
 use super::positions::Positions;
 use super::release::Loaded;
 use super::tombstone::Tombstones;
@@ -81,6 +82,20 @@ impl Shared {
     /// Every lane as of the last commit.
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<Lane, KnownLane>> {
         lock(&self.lanes)
+    }
+
+    /// Every lane that is sent, in order.
+    pub(super) fn lane_states(&self) -> Vec<LaneState> {
+        let lanes = self.lanes();
+        let states = lanes.values().map(|known| &known.state);
+        states.filter(|state| !is_own(&state.target)).cloned().collect()
+    }
+
+    /// The lane that has the dead letters.
+    pub(super) fn lane_of_letters(&self) -> Option<LaneState> {
+        let lanes = self.lanes();
+        let mut states = lanes.values().map(|known| &known.state);
+        states.find(|state| is_own(&state.target)).cloned()
     }
 
     /// Whether a packet is acknowledged, or declared gone.

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use paquebot_protocol::run::RunBuilder;
 use paquebot_protocol::{Batch, Chain, Lane, Millis, Number, Origin, Run, TargetId};
 
-use super::facts::Stored;
+use super::facts::{Stored, Tombstone};
 use super::lanes::{LaneEntry, Lanes};
 use super::parcel::{Key, Position};
 use super::size;
@@ -37,6 +37,9 @@ pub(super) struct Stage {
     pub(super) looked: Option<(Millis, Lane)>,
     /// The bytes of all records.
     pub(super) bytes: u64,
+    /// Tombstones that stand or fall with it: dead letters, or packets that they have become again, are
+    /// among what it stores.
+    pub(super) burials: Vec<(Lane, Tombstone)>,
     /// How far sources have come with it.
     pub(super) positions: Vec<Position>,
     /// What counts its packets, each with how many.

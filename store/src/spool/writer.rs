@@ -12,6 +12,7 @@
 //! | `retire.rs` | ends lanes that have been idle for long, and forgets them |
 //! | `counted.rs` | keeps what is counted |
 //! | `bury.rs` | puts tombstones in place of packets that will never come |
+//! | `doom.rs`, `resend.rs` | make dead letters of packets, and packets of dead letters |
 //! | `full.rs` | whose share is used up, who waits, and what makes way |
 //! | `room.rs` | how much more the files take |
 //! | `refused.rs` | remembers that there was no room, until there is |
@@ -41,10 +42,12 @@ use super::facts::Identity;
 use super::full::{Parked, PoliciesKnown};
 use super::keys::Keys;
 use super::lanes::{LaneEntry, Lanes};
+use super::letters::Doomed;
 use super::parcel::Parcel;
 use super::read::{Ask, Reader};
 use super::refused::Refused;
 use super::release::Moved;
+use super::resend::OfLetters;
 use super::room::SpoolRoom;
 use super::segment::{Active, Paths};
 use super::shared::Shared;
@@ -71,6 +74,10 @@ pub(super) enum Order {
     Drop { lane: Lane, waived: Waived },
     /// Declare packets gone.
     Bury(Burial),
+    /// Make dead letters of packets.
+    Doom(Doomed),
+    /// Do something with the dead letters at these places.
+    Letters(Vec<Number>, OfLetters),
     /// Look for packets of a lane, from one on, that have outlived their time.
     Expire { lane: Lane, from: Number },
     /// What the reader found.
@@ -223,6 +230,8 @@ impl Writer {
             Order::Hurry => self.hurry(),
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
+            Order::Doom(doomed) => self.doom(doomed),
+            Order::Letters(places, of) => self.of_letters(places, of),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
             Order::Damaged(damage, ask) => self.damaged(damage, ask),
@@ -236,7 +245,7 @@ impl Writer {
     }
 
     /// Puts a drop aside for the next commit.
-    fn waive(&mut self, lane: Lane, more: Waived) {
+    pub(super) fn waive(&mut self, lane: Lane, more: Waived) {
         // At the acknowledged number it only says where the ledger's count begins.
         let news = |entry: &LaneEntry| {
             more.through > entry.acked
@@ -284,6 +293,9 @@ impl Writer {
         status.retired = self.lanes.retired();
         status.pending_packets = self.pending_packets;
         status.pending_bytes = self.pending_bytes;
+        let letters = self.letters();
+        status.dead_letters = letters.as_ref().map_or(0, |letters| letters.pending_packets);
+        status.dead_letters_bytes = letters.map_or(0, |letters| letters.pending_bytes);
         status.failed = self.failed.as_ref().map(ToString::to_string);
         status.full = self.refused.as_ref().map(Refused::told);
     }

@@ -30,6 +30,12 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is wrong, in a sentence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// A problem with its code and its sentences.
     #[must_use]
     pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
