@@ -10,8 +10,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,22 +57,28 @@ fn lossy(broker: &Broker, lost: usize) -> (String, Arc<AtomicUsize>) {
     let counter = Arc::clone(&came);
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut below = stream.unwrap();
-            let mut above = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let at = counter.fetch_add(1, Ordering::SeqCst);
-            let (mut from, mut to) = (below.try_clone().unwrap(), above.try_clone().unwrap());
-            thread::spawn(move || std::io::copy(&mut from, &mut to));
-            let mut answer = [0; 64 * 1024];
-            let read = above.read(&mut answer).unwrap();
-            if at >= lost {
-                below.write_all(&answer[..read]).unwrap();
-                drop(std::io::copy(&mut above, &mut below));
-            }
-            drop(below.shutdown(std::net::Shutdown::Both));
-            drop(above.shutdown(std::net::Shutdown::Both));
+            let is_lost = counter.fetch_add(1, Ordering::SeqCst) < lost;
+            let (below, above) =
+                (stream.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+            thread::spawn(move || pass_on(below, above, is_lost));
         }
     });
     (address, came)
+}
+
+/// Passes a request on, and its answer unless that is lost. Either side may be gone meanwhile.
+fn pass_on(mut below: TcpStream, mut above: TcpStream, is_lost: bool) {
+    let (mut from, mut to) = (below.try_clone().unwrap(), above.try_clone().unwrap());
+    thread::spawn(move || {
+        drop(std::io::copy(&mut from, &mut to));
+        drop(to.shutdown(Shutdown::Write));
+    });
+    if is_lost {
+        drop(above.read(&mut [0; 1024]));
+    } else {
+        drop(std::io::copy(&mut above, &mut below));
+    }
+    drop((below.shutdown(Shutdown::Both), above.shutdown(Shutdown::Both)));
 }
 
 #[test]
