@@ -16,15 +16,13 @@ use paquebot_actors::handler::Line;
 use paquebot_actors::replay::{ReplayDesk, ReplayError, Replayed};
 use paquebot_actors::source::Problem;
 use paquebot_protocol::{Packet, PacketId};
-use paquebot_store::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, Ledger, LedgerError, ListedLetter, Reply,
-};
+use paquebot_store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Ledger, ListedLetter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::oneshot;
 
 use super::ServerView;
 use super::answers::{DeadLetterFacts, DeadLetters};
+use super::store::{ask_ledger, of_ledger, unavailable};
 use crate::config::parse_duration;
 
 /// A page, if nothing else is asked for, and at most.
@@ -160,7 +158,7 @@ async fn replay(
 
 impl Desk {
     async fn page(&self, filter: DeadLetterFilter) -> Result<DeadLetterPage, Problem> {
-        ask(|reply| self.ledger.list_dead_letters(filter, reply)).await
+        ask_ledger(|reply| self.ledger.list_dead_letters(filter, reply)).await
     }
 
     /// The letter of a packet, with its record.
@@ -170,7 +168,7 @@ impl Desk {
     }
 
     async fn discard(&self, ids: Vec<PacketId>) -> Result<u64, Problem> {
-        ask(|reply| self.ledger.discard_dead_letters(ids, reply)).await
+        ask_ledger(|reply| self.ledger.discard_dead_letters(ids, reply)).await
     }
 }
 
@@ -295,21 +293,4 @@ fn of_replay(error: &ReplayError) -> Problem {
         ReplayError::Ledger(error) => of_ledger(error),
         _ => unavailable(code, error.to_string()),
     }
-}
-
-fn of_ledger(error: &LedgerError) -> Problem {
-    unavailable("ledger-failed", error.to_string())
-}
-
-fn unavailable(code: &str, detail: String) -> Problem {
-    Problem::new(code, "it cannot be done now", StatusCode::SERVICE_UNAVAILABLE, detail)
-}
-
-/// Asks the ledger.
-pub(super) async fn ask<T: Send + 'static>(
-    question: impl FnOnce(Reply<Result<T, LedgerError>>),
-) -> Result<T, Problem> {
-    let (answer, answered) = oneshot::channel::<Result<T, LedgerError>>();
-    question(Box::new(move |found| drop(answer.send(found))));
-    answered.await.unwrap_or(Err(LedgerError::Closed)).map_err(|error| of_ledger(&error))
 }

@@ -9,7 +9,9 @@ mod backup;
 mod dead_letters;
 mod guard;
 mod handlers;
+mod plain;
 mod status;
+mod store;
 mod trace;
 
 use std::fs::Permissions;
@@ -90,7 +92,7 @@ impl Admin {
             let socket = TcpListener::bind((admin.listen.host(), admin.listen.port()))
                 .map_err(Failure::of(Code::Io, &doing))?;
             let far = admin.listen.reach() == Reach::Network;
-            let routes = if far { public } else { private.clone() };
+            let routes = plain::in_problems(if far { public } else { private.clone() });
             doors.push((HttpListener::Tcp(socket, CONNECTIONS_MAX), routes));
             tracing::info!(listen = %admin.listen, "admin: metrics, health and status");
         }
@@ -105,7 +107,7 @@ impl Admin {
             };
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
-        private = private.merge(backup::routes(desk.parts.server.as_ref()));
+        private = plain::in_problems(private.merge(backup::routes(desk.parts.server.as_ref())));
         let mut sockets = Vec::new();
         let dirs = [
             config.client.as_ref().map(|client| &client.data_dir),
@@ -223,15 +225,14 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {
+    let client = match &desk.parts.client {
+        Some(client) => Some(client.status().await),
+        None => None,
+    };
     let status = answers::Status {
         version: env!("CARGO_PKG_VERSION"),
-        client: desk.parts.client.as_ref().map(ClientView::status),
+        client,
         server: desk.parts.server.as_ref().map(ServerView::status),
     };
     Json(status).into_response()
-}
-
-/// Why there is no answer.
-fn failed(status: StatusCode, detail: &str) -> Response {
-    (status, Json(serde_json::json!({ "detail": detail }))).into_response()
 }

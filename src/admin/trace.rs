@@ -1,7 +1,5 @@
 //! `GET /v1/packets/{id}`: where is this packet? Each side tells what its own store knows.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -9,16 +7,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use paquebot_actors::clock;
 use paquebot_actors::connection::LaneStanding;
+use paquebot_actors::source::Problem;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Packet, PacketId, SpoolId};
-use paquebot_store::{LaneState, Passage, ReadError, Reply, Stretch, Traced};
-use tokio::sync::oneshot;
+use paquebot_store::{LaneState, Passage, Stretch, Traced};
 
 use super::answers::{ClientTrace, LinkFacts, PauseFacts, ServerTrace, Trace};
-use super::{ClientView, ServerView, failed};
-
-/// A store that lives answers far sooner.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::store::read;
+use super::{ClientView, ServerView};
 
 /// A packet that was never seen.
 const UNKNOWN: &str = "unknown";
@@ -37,27 +33,25 @@ pub(super) fn routes(client: Option<ClientView>, server: Option<ServerView>) -> 
     route.with_state(Parts { client, server })
 }
 
-async fn trace(State(parts): State<Parts>, Path(id): Path<String>) -> Response {
-    let id: PacketId = match id.parse() {
-        Ok(id) => id,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, &format!("packet id: {error}")),
-    };
+async fn trace(State(parts): State<Parts>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id: PacketId =
+        id.parse().map_err(|error| Problem::bad_request(format!("packet id: {error}")))?;
     let client = match &parts.client {
-        Some(client) => of_client(client, id).await.map(Some),
-        None => Ok(None),
+        Some(client) => Some(of_client(client, id).await?),
+        None => None,
     };
     let server = match &parts.server {
-        Some(server) => of_server(server, id).await.map(Some),
-        None => Ok(None),
-    };
-    let (client, server) = match (client, server) {
-        (Ok(client), Ok(server)) => (client, server),
-        (Err(why), _) | (_, Err(why)) => return failed(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Some(server) => Some(of_server(server, id).await?),
+        None => None,
     };
     let state = summary(client.as_ref(), server.as_ref());
-    let status = if state == UNKNOWN { StatusCode::NOT_FOUND } else { StatusCode::OK };
     let found = Trace { id: id.to_string(), state, client, server };
-    (status, Json(found)).into_response()
+    if state == UNKNOWN {
+        let detail = format!("expected a packet that was seen here, found none with the id {id}");
+        let (title, status) = ("there is no such thing", StatusCode::NOT_FOUND);
+        return Err(Problem::new("not-found", title, status, detail).with(&found));
+    }
+    Ok(Json(found).into_response())
 }
 
 /// What both sides say together: an outcome counts before what is still on its way, and what the
@@ -71,7 +65,7 @@ fn summary(client: Option<&ClientTrace>, server: Option<&ServerTrace>) -> &'stat
     }
 }
 
-async fn of_client(client: &ClientView, id: PacketId) -> Result<ClientTrace, String> {
+async fn of_client(client: &ClientView, id: PacketId) -> Result<ClientTrace, Problem> {
     let status = client.spool.status();
     let identity = status.identity.unwrap_or(client.identity);
     let is_ours = |spool: SpoolId| spool == identity.spool || Some(spool) == identity.replaces;
@@ -105,10 +99,8 @@ async fn of_pending(
     client: &ClientView,
     id: PacketId,
     lane: LaneState,
-) -> Result<ClientTrace, String> {
-    let stretches: Result<Vec<Stretch>, ReadError> =
-        answer(|reply| client.spool.read(id.lane, id.number, 1, reply)).await?;
-    let stretches = stretches.map_err(|error| error.to_string())?;
+) -> Result<ClientTrace, Problem> {
+    let stretches = read(|reply| client.spool.read(id.lane, id.number, 1, reply)).await?;
     let target = Some(lane.target.to_string());
     let run = match stretches.into_iter().next() {
         Some(Stretch::Run { run, .. }) if (run.first()..=run.last()).contains(&id.number) => run,
@@ -139,12 +131,7 @@ async fn of_pending(
         created: packet.as_ref().map(|packet| clock::rfc3339(packet.created_ms)),
         size: packet.as_ref().map(|packet| packet.data.len() as u64),
         packets_before: Some(id.number.since(lane.acked_through).saturating_sub(1)),
-        pause: pause.map(|pause| PauseFacts {
-            since: clock::rfc3339(pause.since_ms),
-            times: pause.times,
-            next_try: clock::rfc3339(pause.until_ms),
-            reason: pause.reason,
-        }),
+        pause: pause.map(PauseFacts::of),
         connection: Some(LinkFacts {
             state: link.state,
             server: link.server,
@@ -154,10 +141,9 @@ async fn of_pending(
     })
 }
 
-async fn of_server(server: &ServerView, id: PacketId) -> Result<ServerTrace, String> {
-    let traced = answer(|reply| server.store.trace(id, reply)).await?;
+async fn of_server(server: &ServerView, id: PacketId) -> Result<ServerTrace, Problem> {
     let Traced { client, spool, retired, cursor, passed, letter, tried } =
-        traced.map_err(|error| error.to_string())?;
+        read(|reply| server.store.trace(id, reply)).await?;
     let Some(client) = client else {
         let means = Some("nothing came from its spool");
         return Ok(ServerTrace { state: UNKNOWN, means, ..ServerTrace::default() });
@@ -235,16 +221,5 @@ fn skipped_in_words(reason: SkipReason) -> &'static str {
         SkipReason::Damaged => "its bytes are damaged",
         SkipReason::Refused => "the server can never take it",
         SkipReason::Unknown => "unknown",
-    }
-}
-
-/// Asks a store, which may be gone.
-async fn answer<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, String> {
-    let (answer, answered) = oneshot::channel();
-    ask(Box::new(move |found| drop(answer.send(found))));
-    match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(_)) => Err("the store is closed".to_owned()),
-        Err(_) => Err(format!("the store does not answer within {PATIENCE:?}")),
     }
 }

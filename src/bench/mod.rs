@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use crate::cli::{BenchArgs, LoadArgs, Part};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 
 use pipe::Pipe;
 use report::{Figures, Report};
@@ -34,7 +35,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
     let mut ours: Vec<Figures> = Vec::new();
     let mut ideals: Vec<Figures> = Vec::new();
     for run in 1..=args.runs {
-        eprintln!("bench: run {run} of {}", args.runs);
+        remark(&format!("bench: run {run} of {}", args.runs));
         let dir = parent.join(format!("run-{run}"));
         ours.push(Pipe::start(&dir, args)?.measure(load)?);
         clear(&dir)?;
@@ -47,12 +48,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         clear(&parent)?;
     }
     let report = Report::new(args, &ours, &ideals);
-    if args.json {
-        println!("{:#}", report.json());
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    if args.json { say(&format!("{:#}", report.json())) } else { say(&report.table()) }
 }
 
 /// Runs one of the processes of a measurement.

@@ -21,6 +21,7 @@ use crate::cli::SendArgs;
 use crate::config::duration_in_words;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 
 /// Lines of one request, and about their bytes; a source takes more.
 const LINES_MAX: usize = 1_000;
@@ -167,11 +168,11 @@ fn send_batch(
         }
         progress.refused += 1;
         if progress.refused <= SHOWN_MAX {
-            eprintln!("line {}: {}", progress.stored + progress.refused, failure.message);
+            let at = progress.stored + progress.refused;
+            remark(&format!("line {at}: {}", failure.message));
         }
     }
-    let printed = std::io::stdout().write_all(ids.as_bytes());
-    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))?;
+    say(&ids)?;
     stopped.map_or(Ok(()), |failure| Err(progress.stopped(failure)))
 }
 

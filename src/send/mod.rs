@@ -4,7 +4,6 @@ mod input;
 mod lines;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use crate::cli::{SendArgs, Wait};
 use crate::config::duration_in_words;
 use crate::door::{Answer, Door};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 use crate::run;
 use input::Input;
 
@@ -46,7 +46,7 @@ pub fn send(args: &SendArgs) -> Result<(), Failure> {
                     // It takes only itself out.
                     Err(Failure { code: Code::Data, message }) => {
                         dead += 1;
-                        eprintln!("line {at}: {message}");
+                        remark(&format!("line {at}: {message}"));
                     }
                     Err(Failure { code, message }) => {
                         return Err(Failure::new(code, format!("line {at}: {message}")));
@@ -85,8 +85,7 @@ fn send_one(args: &SendArgs, target: &TargetId, door: &Door, data: Vec<u8>) -> R
     let answer = door.ask(request, args.timeout.saturating_add(MARGIN))?;
     let receipt = read(door, &answer)?;
     let id = receipt.get("id").and_then(Value::as_str).unwrap_or_default();
-    let printed = writeln!(std::io::stdout(), "{id}");
-    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))?;
+    say(id)?;
     let state = receipt.get("state").and_then(Value::as_str);
     if args.wait == Wait::Handled && state != Some("handled") {
         let message = format!(

@@ -293,6 +293,8 @@ pub struct SpoolStatus {
     pub pending_bytes: u64,
     /// Why nothing can be stored at present.
     pub failed: Option<String>,
+    /// Why there was no room for the packets that came last; they were refused, or wait.
+    pub full: Option<String>,
     /// What lies in its quarantine.
     pub quarantine: Quarantine,
     /// How many segments are being emptied, because they are damaged or distrusted.

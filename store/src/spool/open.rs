@@ -112,6 +112,7 @@ pub(super) fn open(
         forgetting: BTreeSet::new(),
         looked_for_idle: clock::now(),
         parked: Parked::default(),
+        full: false,
         policies: HashMap::new(),
         looking,
         burials: Vec::new(),

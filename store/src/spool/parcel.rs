@@ -82,8 +82,26 @@ impl Writer {
             return Promise::new(parcel.reply).keep(Err(error));
         }
         match self.make_way(&parcel) {
-            Ok(()) => self.stage_parcel(parcel),
-            Err(error) => self.park(parcel, error),
+            Ok(()) => {
+                self.tell_full(None);
+                self.stage_parcel(parcel);
+            }
+            Err(error) => {
+                let is_room = matches!(
+                    error,
+                    AppendError::Full { .. } | AppendError::LaneFull { .. } | AppendError::DiskFull
+                );
+                self.tell_full(Some(&error).filter(|_| is_room));
+                self.park(parcel, error);
+            }
+        }
+    }
+
+    /// Tells everybody that there was no room for what came last, or that there was.
+    fn tell_full(&mut self, error: Option<&AppendError>) {
+        if self.full || error.is_some() {
+            self.full = error.is_some();
+            self.shared.status().full = error.map(ToString::to_string);
         }
     }
 

@@ -113,6 +113,8 @@ pub(super) struct Writer {
     pub(super) looked_for_idle: Instant,
     /// Packets that wait for room.
     pub(super) parked: Parked,
+    /// Whether there was no room for what came last.
+    pub(super) full: bool,
     pub(super) policies: PoliciesKnown,
     /// Looks things up in this thread.
     pub(super) looking: Reader,

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use paquebot_store::AppendError;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Seconds after which a full spool or a failing disk is worth another try.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -18,6 +19,9 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
+    /// What else is known.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 impl Problem {
@@ -25,7 +29,16 @@ impl Problem {
     #[must_use]
     pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
         let urn = format!("urn:paquebot:problem:{code}");
-        Self { urn, title, status: status.as_u16(), detail }
+        Self { urn, title, status: status.as_u16(), detail, more: Map::new() }
+    }
+
+    /// The same with what else is known, when that is an object.
+    #[must_use]
+    pub fn with(mut self, more: &impl Serialize) -> Self {
+        if let Ok(Value::Object(more)) = serde_json::to_value(more) {
+            self.more = more;
+        }
+        self
     }
 
     pub(crate) fn bad_target(detail: String) -> Self {
