@@ -1,5 +1,6 @@
 //! The door to a running process: one HTTP request over its Unix socket or TCP.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::cli::ConfigArgs;
-use crate::config::{ADMIN_SOCKET, Config};
+use crate::config::{ADMIN_SOCKET, Config, duration_in_words};
 use crate::exit::{Code, Failure};
 use crate::run;
 
@@ -159,7 +160,8 @@ impl Door {
             let asked = tokio::time::timeout(timeout, self.exchange(request)).await;
             asked.unwrap_or_else(|_| {
                 let message = format!(
-                    "no answer from {self} within {timeout:?}: whether it was done is not known"
+                    "no answer from {self} within {}: whether it was done is not known",
+                    duration_in_words(timeout)
                 );
                 Err(Failure::new(Code::TryLater, message))
             })
@@ -168,10 +170,16 @@ impl Door {
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let absent = |error: std::io::Error| {
-            let message = format!("no running process at {self}: {error}");
+            let why = match error.kind() {
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                    "nothing listens there; `paquebot run` starts one".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            let message = format!("no running process at {self}: {why}");
             Failure::new(Code::Unavailable, message)
         };
-        let slow = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let slow = || std::io::Error::from(ErrorKind::TimedOut);
         let response = match self {
             Self::Unix(path) => {
                 let connected = tokio::time::timeout(CONNECT, UnixStream::connect(path)).await;

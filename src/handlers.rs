@@ -9,10 +9,15 @@ use serde_json::{Value, json};
 
 use crate::cli::ConfigArgs;
 use crate::exit::Failure;
+use crate::print::say;
 use crate::question;
+use crate::words::Columns;
 
 /// How long a server may take to write down that a handler is paused.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// What stands over the columns of a list.
+const HEADS: [&str; 7] = ["NAME", "KIND", "TARGETS", "STATE", "SINCE", "LANES WAIT", "WHY"];
 
 /// What can be done with handlers.
 #[derive(Debug, Subcommand)]
@@ -62,13 +67,10 @@ fn list(in_json: bool, config: &ConfigArgs) -> Result<(), Failure> {
     let door = question::door(config)?;
     let found = question::ask(&door, Method::GET, "/v1/handlers", None, ANSWER)?;
     if in_json {
-        println!("{found:#}");
-        return Ok(());
+        return say(&format!("{found:#}"));
     }
-    for handler in found.get("handlers").and_then(Value::as_array).into_iter().flatten() {
-        println!("{}", in_words(handler));
-    }
-    Ok(())
+    let handlers = found.get("handlers").and_then(Value::as_array).into_iter().flatten();
+    say(&Columns::new(HEADS).rows(&handlers.map(row).collect::<Vec<_>>()))
 }
 
 fn turn(one: &OneArgs, what: &str) -> Result<(), Failure> {
@@ -79,34 +81,27 @@ fn turn(one: &OneArgs, what: &str) -> Result<(), Failure> {
     let body = json!({ "by": format!("paquebot handlers {what}, user id {user}") });
     let found = question::ask(&door, Method::POST, &path, Some(&body), ANSWER)?;
     if one.json {
-        println!("{found:#}");
+        say(&format!("{found:#}"))
     } else {
-        println!("{}", in_words(&found));
+        say(&Columns::new(HEADS).rows(&[row(&found)]))
     }
-    Ok(())
 }
 
-fn in_words(handler: &Value) -> String {
+fn row(handler: &Value) -> [String; 7] {
     let text = |key: &str| handler.get(key).and_then(Value::as_str);
+    let or_none = |key: &str| text(key).unwrap_or("-").to_owned();
     let targets = handler.get("targets").and_then(Value::as_array).into_iter().flatten();
     let targets: Vec<_> = targets.filter_map(Value::as_str).collect();
-    let mut words = format!(
-        "{}  {}  {}  {} since {}",
-        text("name").unwrap_or("-"),
-        text("kind").unwrap_or("-"),
-        targets.join(" "),
-        text("state").unwrap_or("-"),
-        text("since").unwrap_or("-"),
-    );
-    if let Some(by) = text("paused_by") {
-        words.push_str(&format!(" by {by}"));
-    }
     let lanes = handler.get("waiting_lanes").and_then(Value::as_u64);
-    if let Some(lanes) = lanes.filter(|lanes| *lanes > 0) {
-        words.push_str(&format!("  lanes that wait: {lanes}"));
-    }
-    if let Some(error) = text("last_error") {
-        words.push_str(&format!("  last error: {error}"));
-    }
-    words
+    let by = text("paused_by").map(|by| format!("paused by {by}"));
+    let error = text("last_error").map(|error| format!("last error: {error}"));
+    [
+        or_none("name"),
+        or_none("kind"),
+        targets.join(" "),
+        or_none("state"),
+        or_none("since"),
+        lanes.map_or_else(|| "?".to_owned(), |lanes| lanes.to_string()),
+        by.into_iter().chain(error).collect::<Vec<_>>().join("; "),
+    ]
 }

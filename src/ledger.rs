@@ -15,8 +15,10 @@ use crate::cli::{ConfigArgs, LedgerBackupArgs, LedgerCheckArgs, LedgerCommand};
 use crate::config::ADMIN_SOCKET;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
+use crate::print::say;
 use crate::run;
 use crate::wiring::store_failure;
+use crate::words;
 
 /// How long a backup of a running process may take.
 const BACKUP: Duration = Duration::from_mins(30);
@@ -37,18 +39,15 @@ fn check(args: &LedgerCheckArgs) -> Result<(), Failure> {
     if args.set_aside {
         let done = check::set_aside(&dir, &FileDisk).map_err(|error| store_failure(&error))?;
         if args.json {
-            println!("{:#}", json(&done.check, Some(&done)));
-        } else {
-            tell(&done.check);
-            tell_set_aside(&done);
+            return say(&format!("{:#}", json(&done.check, Some(&done))));
         }
-        return Ok(());
+        return say(&(in_words(&done.check) + &set_aside_in_words(&done)));
     }
     let found = check::check(&dir, &FileDisk).map_err(|error| store_failure(&error))?;
     if args.json {
-        println!("{:#}", json(&found, None));
+        say(&format!("{:#}", json(&found, None)))?;
     } else {
-        tell(&found);
+        say(&in_words(&found))?;
     }
     if found.is_intact() {
         return Ok(());
@@ -57,29 +56,33 @@ fn check(args: &LedgerCheckArgs) -> Result<(), Failure> {
     Err(Failure::new(Code::Data, message))
 }
 
-fn tell(found: &LedgerCheck) {
+fn in_words(found: &LedgerCheck) -> String {
+    let mut out = String::new();
     if let Some(ledger) = found.ledger {
-        println!(
-            "ledger {ledger}: {} lanes, {} dead letters, {} packets handled elsewhere",
-            found.lanes, found.dead_letters, found.elsewhere
-        );
+        let lanes = words::counted(found.lanes, "lane", "lanes");
+        let letters = words::counted(found.dead_letters, "dead letter", "dead letters");
+        let elsewhere = words::packets(found.elsewhere);
+        out = format!("ledger {ledger}: {lanes}, {letters}, {elsewhere} handled elsewhere\n");
     }
     for file in &found.files {
         let state =
             file.damage.as_ref().map_or("intact".to_owned(), |why| format!("DAMAGED: {why}"));
-        println!("  {}  {state}", file.path.display());
+        out.push_str(&format!("  {}  {state}\n", file.path.display()));
     }
+    out
 }
 
-fn tell_set_aside(done: &SetAside) {
+fn set_aside_in_words(done: &SetAside) -> String {
+    let mut out = String::new();
     for path in done.kept_as.iter().chain(&done.report) {
-        println!("  kept        {}", path.display());
+        out.push_str(&format!("  kept        {}\n", path.display()));
     }
     match done.begun {
-        Some(ledger) => println!("a new ledger was begun: {ledger}"),
-        None if done.kept_as.is_empty() => println!("nothing had to be set aside"),
+        Some(ledger) => out.push_str(&format!("a new ledger was begun: {ledger}\n")),
+        None if done.kept_as.is_empty() => out.push_str("nothing had to be set aside\n"),
         None => {}
     }
+    out
 }
 
 fn json(found: &LedgerCheck, done: Option<&SetAside>) -> serde_json::Value {
@@ -118,8 +121,7 @@ fn back_up(args: &LedgerBackupArgs) -> Result<(), Failure> {
         }
     };
     let from = if online { "of the running process" } else { "of no running process" };
-    println!("the ledger in {} ({from}) is copied to {}", dir.display(), file.display());
-    Ok(())
+    say(&format!("the ledger in {} ({from}) is copied to {}", dir.display(), file.display()))
 }
 
 fn ask(socket: &Path, file: &Path) -> Result<(), Failure> {

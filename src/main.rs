@@ -6,8 +6,8 @@ use clap::Parser;
 use paquebot::cli::{Cli, Command};
 use paquebot::exit::{Code, Failure};
 use paquebot::{
-    bench, dead_letters, doctor, fleet, handlers, init, ledger, manual, run, schema, send, spool,
-    status, top, torture, trace,
+    bench, dead_letters, doctor, fleet, handlers, init, ledger, manual, print, run, schema, send,
+    spool, status, top, torture, trace,
 };
 
 fn main() -> ExitCode {
@@ -33,10 +33,7 @@ fn main() -> ExitCode {
         Command::Handlers { command } => handlers::handlers(&command),
         Command::Ledger { command } => ledger::ledger(&command),
         Command::Spool { command } => spool::spool(&command),
-        Command::Init { role } => {
-            print!("{}", init::config(role));
-            Ok(())
-        }
+        Command::Init { role } => print::say(&init::config(role)),
         Command::Schema { api } => schema::schema(api),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { dir } => manual::man(dir.as_deref()),
@@ -48,7 +45,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("{}", failure.message.trim_end());
+                print::remark(failure.message.trim_end());
             }
             (failure.code as u8).into()
         }

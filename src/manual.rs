@@ -1,7 +1,6 @@
 //! The commands `completions` and `man`: what shells and readers need, made from the command line's own
 //! definition, so that both know every option.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -10,6 +9,7 @@ use clap_mangen::Man;
 
 use crate::cli::Cli;
 use crate::exit::{Code, Failure};
+use crate::print;
 
 const NAME: &str = "paquebot";
 
@@ -20,7 +20,7 @@ const NAME: &str = "paquebot";
 pub fn completions(shell: Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut visible(), NAME, &mut text);
-    print(&text)
+    say(&text)
 }
 
 /// Writes the manual's page to standard output, or the pages of all commands into a directory.
@@ -32,7 +32,7 @@ pub fn man(dir: Option<&Path>) -> Result<(), Failure> {
         let mut text = Vec::new();
         let rendered = Man::new(visible()).render(&mut text);
         rendered.map_err(Failure::of(Code::Internal, "the page cannot be made"))?;
-        return print(&text);
+        return say(&text);
     };
     let doing = format!("writing the pages to {}", dir.display());
     std::fs::create_dir_all(dir).map_err(Failure::of(Code::Io, &doing))?;
@@ -55,7 +55,6 @@ fn visible() -> Command {
     command.subcommand_required(true).args(all.get_arguments()).subcommands(shown)
 }
 
-fn print(text: &[u8]) -> Result<(), Failure> {
-    let written = std::io::stdout().write_all(text);
-    written.map_err(Failure::of(Code::Io, "writing to standard output failed"))
+fn say(text: &[u8]) -> Result<(), Failure> {
+    print::say(&String::from_utf8_lossy(text))
 }

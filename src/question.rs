@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, StatusCode};
+use paquebot_actors::handler::DeadLetterUnknown;
 use serde_json::Value;
 
 use crate::cli::ConfigArgs;
@@ -46,19 +47,44 @@ pub fn ask(
         let unread = || Failure::new(Code::Internal, format!("{door}: the answer is not JSON"));
         return found.ok_or_else(unread);
     }
-    let detail = found.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+    Err(refused(door, answer.status, found.as_ref()))
+}
+
+/// What an answer means that is no success.
+#[must_use]
+pub fn refused(door: &Door, status: StatusCode, problem: Option<&Value>) -> Failure {
+    let text = |key: &str| problem.and_then(|problem| problem.get(key)?.as_str());
     // A process without a server does not know the path, which it says, or not the method.
-    let is_foreign = found.as_ref().is_some_and(|problem| problem.get("path").is_some())
-        || answer.status == StatusCode::METHOD_NOT_ALLOWED;
-    let Some(detail) = detail.filter(|_| !is_foreign) else {
-        let message = format!("{door} answered {} (is it a server?)", answer.status);
-        return Err(Failure::new(Code::Unavailable, message));
+    let is_foreign = text("path").is_some() || status == StatusCode::METHOD_NOT_ALLOWED;
+    let Some(detail) = text("detail").filter(|_| !is_foreign) else {
+        let message = format!(
+            "{door}: expected a process with the part that is asked, found one that answers {status} \
+             (a client where a server is meant?)"
+        );
+        return Failure::new(Code::Unavailable, message);
     };
-    let code = match answer.status.as_u16() {
+    let code = match status.as_u16() {
         400 => Code::Usage,
         429 | 503 => Code::TryLater,
         500.. => Code::Internal,
         _ => Code::Data,
     };
-    Err(Failure::new(code, detail))
+    Failure::new(code, detail)
+}
+
+/// The names of the server's handlers, when `name` is none of them.
+///
+/// # Errors
+/// When no process is there, or it has no server.
+pub fn unknown_handler(
+    door: &Door,
+    name: &str,
+    timeout: Duration,
+) -> Result<Option<String>, Failure> {
+    let found = ask(door, Method::GET, "/v1/handlers", None, timeout)?;
+    let handlers = found.get("handlers").and_then(Value::as_array).into_iter().flatten();
+    let names: Vec<_> = handlers.filter_map(|one| one.get("name")?.as_str()).collect();
+    // What no handler takes is kept under a name of its own.
+    let is_known = name == DeadLetterUnknown::NAME || names.contains(&name);
+    Ok((!is_known).then(|| names.join(", ")))
 }

@@ -7,8 +7,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Colour, Config, Environment, Loaded};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 use crate::telemetry;
 use crate::wiring::Process;
+use crate::words;
+
+/// Whoever has no config is new here, as likely as not.
+const TO_START_FROM: &str =
+    "`paquebot init client` or `paquebot init server` prints one to start from";
 
 /// Finds and reads the config.
 ///
@@ -25,7 +31,7 @@ pub fn load(args: &ConfigArgs) -> Result<Loaded, Failure> {
 fn find(args: &ConfigArgs, environment: &Environment) -> Result<PathBuf, Failure> {
     let defaults = config::DEFAULT_PLACES.map(Path::new);
     config::locate(args.config.as_deref(), environment, &defaults)
-        .map_err(|missing| Failure::new(Code::Config, missing.to_string()))
+        .map_err(|missing| Failure::new(Code::Config, format!("{missing}\n{TO_START_FROM}")))
 }
 
 /// `paquebot check`.
@@ -36,11 +42,13 @@ pub fn check(args: &ConfigArgs, deny_warnings: bool) -> Result<(), Failure> {
     let Loaded { config, warnings } = load(args)?;
     if !warnings.is_empty() {
         let colour = if telemetry::colour() { Colour::Ansi } else { Colour::None };
-        eprintln!("{}", warnings.render(colour).trim_end());
+        remark(warnings.render(colour).trim_end());
     }
-    println!("{}", config::check::report(&config, &warnings).trim_end());
+    say(&config::check::report(&config, &warnings))?;
     if deny_warnings && !warnings.is_empty() {
-        return Err(Failure::new(Code::Config, "warnings are denied"));
+        let found = words::counted(warnings.len() as u64, "warning", "warnings");
+        let message = format!("expected no warning with --deny-warnings, found {found}");
+        return Err(Failure::new(Code::Config, message));
     }
     Ok(())
 }

@@ -3,14 +3,13 @@
 //! The first is made by the code that reads a config (`config/describe.rs`), the others from the types
 //! that are answered. So both are as true as the code is.
 
-use std::io::Write;
-
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value};
 
 use crate::admin::answers;
 use crate::config;
 use crate::exit::{Code, Failure};
+use crate::print::say;
 
 /// Prints the schema of the config, or an object with those of the answers by method and path.
 ///
@@ -18,10 +17,9 @@ use crate::exit::{Code, Failure};
 /// When standard output cannot be written.
 pub fn schema(api: bool) -> Result<(), Failure> {
     let schema = if api { Value::Object(api_schemas()) } else { config::schema() };
-    let failed = || Failure::of::<std::io::Error>(Code::Io, "writing to standard output failed");
     let text = serde_json::to_string_pretty(&schema);
     let text = text.map_err(Failure::of(Code::Internal, "the schema cannot be written"))?;
-    writeln!(std::io::stdout(), "{text}").map_err(failed())
+    say(&text)
 }
 
 /// The schema of each answer in JSON, by method and path.

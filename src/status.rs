@@ -1,14 +1,14 @@
 //! The command `status`: how a running process is.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cli::ConfigArgs;
-use crate::config::size_in_words;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
+use crate::print::say;
+use crate::words::{self, Columns};
 
 /// A process that lives answers at once.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -29,12 +29,7 @@ pub fn status(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
     }
     let status: Value = serde_json::from_slice(&answer.body)
         .map_err(Failure::of(Code::Internal, "the answer cannot be read"))?;
-    if json {
-        println!("{status:#}");
-    } else {
-        print!("{}", in_words(&status));
-    }
-    Ok(())
+    if json { say(&format!("{status:#}")) } else { say(&in_words(&status)) }
 }
 
 /// The process that is asked: the one that a variable names, or else the config's.
@@ -55,35 +50,63 @@ fn client_in_words(status: &Value) -> Option<String> {
     let client = status.get("client").filter(|client| client.is_object())?;
     let link = client.get("connection")?;
     let mut out = format!(
-        "client {}   spool {}\n  connection  {} {} since {}\n  waiting     {} packets, {}\n  \
+        "client {}   spool {}\n  connection  {} {} since {}\n  waiting     {}, {}\n  \
          spool       {} of {} on disk\n",
         text(client, "id"),
         text(client, "spool"),
         text(link, "state"),
         text(link, "server"),
         text(link, "since"),
-        number(client, "pending_packets"),
+        words::packets(number(client, "pending_packets")),
         size(client, "pending_bytes"),
         size(client, "spool_file_bytes"),
         size(client, "spool_max_bytes"),
     );
+    add_line(&mut out, "next try", link, "next_try");
     add_line(&mut out, "last error", link, "last_error");
     if let Some(full) = client.get("full").filter(|full| full.is_object()) {
         let (since, refused) = (text(full, "since"), number(full, "refused_packets"));
         let (means, advice) = (text(full, "means"), text(full, "advice"));
-        writeln!(out, "  full        since {since}, {refused} packets refused: {means}").ok()?;
-        writeln!(out, "              {advice}").ok()?;
+        out.push_str(&format!("  full        since {since}, {refused} packets refused: {means}\n"));
+        out.push_str(&format!("              {advice}\n"));
     } else if let Some(seconds) = client.get("spool_seconds_left").and_then(Value::as_f64) {
-        writeln!(out, "  full in     {} at the present rate", span_in_words(seconds)).ok()?;
+        let span = span_in_words(seconds);
+        out.push_str(&format!("  full in     {span} at the present rate\n"));
     }
     add_line(&mut out, "failed", client, "failed");
     let lanes = client.get("lanes").and_then(Value::as_array)?;
-    let waiting = lanes.iter().filter(|lane| number(lane, "pending_packets") > 0);
-    for lane in waiting.take(LANES_SHOWN_MAX) {
-        let (target, packets) = (text(lane, "target"), number(lane, "pending_packets"));
-        writeln!(out, "  lane        {packets} packets waiting for {target}").ok()?;
+    let waiting: Vec<_> = lanes.iter().filter(|lane| number(lane, "pending_packets") > 0).collect();
+    let row = |lane: &&Value| {
+        [
+            text(lane, "target").to_owned(),
+            number(lane, "pending_packets").to_string(),
+            size(lane, "pending_bytes"),
+            why_it_waits(lane, link),
+        ]
+    };
+    let rows: Vec<_> = waiting.iter().take(LANES_SHOWN_MAX).map(row).collect();
+    let list = Columns::new(["LANE", "PACKETS", "SIZE", "WHY THEY WAIT"]).rows(&rows);
+    out.extend(list.lines().map(|line| format!("    {line}\n")));
+    if waiting.len() > rows.len() {
+        out.push_str(&format!("    and others: {} lanes hold packets\n", waiting.len()));
     }
     Some(out)
+}
+
+/// Why a lane's packets are still here.
+fn why_it_waits(lane: &Value, link: &Value) -> String {
+    let in_flight = number(lane, "in_flight");
+    if let Some(pause) = lane.get("pause").filter(|pause| pause.is_object()) {
+        let (since, next_try) = (text(pause, "since"), text(pause, "next_try"));
+        return format!("{}; since {since}, next try {next_try}", text(pause, "reason"));
+    }
+    if text(link, "state") != "connected" {
+        return format!("not connected since {}", text(link, "since"));
+    }
+    match in_flight {
+        0 => "not sent yet: others are sent before".to_owned(),
+        sent => format!("{} sent, without an outcome yet", words::packets(sent)),
+    }
 }
 
 fn server_in_words(status: &Value) -> Option<String> {
@@ -97,17 +120,21 @@ fn server_in_words(status: &Value) -> Option<String> {
     add_line(&mut out, "failed", server, "failed");
     for client in server.get("clients").and_then(Value::as_array)? {
         let (client, address) = (text(client, "client"), text(client, "address"));
-        writeln!(out, "  client        {client} at {address}").ok()?;
+        out.push_str(&format!("  client        {client} at {address}\n"));
     }
     for handler in server.get("handlers").and_then(Value::as_array)? {
         let targets: Vec<_> = handler.get("targets")?.as_array()?.iter().collect();
         let targets = targets.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-        writeln!(out, "  handler       {} takes {targets}", text(handler, "name")).ok()?;
+        out.push_str(&format!("  handler       {} takes {targets}\n", text(handler, "name")));
         if text(handler, "state") != "ok" {
             let (state, since) = (text(handler, "state"), text(handler, "since"));
             let by = handler.get("paused_by").and_then(Value::as_str);
             let why = by.unwrap_or_else(|| text(handler, "last_error"));
-            writeln!(out, "                {state} since {since}: {why}").ok()?;
+            out.push_str(&format!("                {state} since {since}: {why}\n"));
+            if let Some(lanes) = handler.get("waiting_lanes").and_then(Value::as_u64) {
+                let lanes = words::counted(lanes, "lane waits", "lanes wait");
+                out.push_str(&format!("                {lanes} for it\n"));
+            }
         }
     }
     Some(out)
@@ -136,11 +163,5 @@ fn span_in_words(seconds: f64) -> String {
 }
 
 fn size(of: &Value, key: &str) -> String {
-    let bytes = number(of, key);
-    // Below a KiB and for exact multiples the exact form reads best; otherwise one decimal does.
-    match bytes {
-        0..1024 => size_in_words(bytes),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-    }
+    words::size(number(of, key))
 }

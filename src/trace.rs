@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::cli::TraceArgs;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
-use crate::status;
+use crate::print::say;
+use crate::{question, status};
 
 /// A process that lives answers sooner.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -48,17 +49,16 @@ pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Code::Usage, format!("packet id: {error}")))?;
     let door = status::door(&args.config)?;
     let answer = door.get(&format!("/v1/packets/{id}"), ANSWER)?;
-    if ![StatusCode::OK, StatusCode::NOT_FOUND].contains(&answer.status) {
-        let said = String::from_utf8_lossy(&answer.body).into_owned();
-        let message = format!("{door} answered {}: {said}", answer.status);
-        return Err(Failure::new(Code::Unavailable, message));
-    }
     let found: Value = serde_json::from_slice(&answer.body)
         .map_err(Failure::of(Code::Internal, "the answer cannot be read"))?;
+    // One that is not known comes as a problem that has the sides' answers, too.
+    if answer.status != StatusCode::OK && found.get("state").is_none() {
+        return Err(question::refused(&door, answer.status, Some(&found)));
+    }
     if args.json {
-        println!("{found:#}");
+        say(&format!("{found:#}"))?;
     } else {
-        print!("{}", in_words(&found, &door));
+        say(&in_words(&found, &door))?;
     }
     if answer.status == StatusCode::NOT_FOUND {
         return Err(Failure::new(Code::Data, format!("{id} was never seen here")));

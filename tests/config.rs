@@ -18,8 +18,12 @@ mod destination;
 mod docs;
 #[path = "config/driver.rs"]
 mod driver;
+#[path = "config/effect.rs"]
+mod effect;
 #[path = "config/environment.rs"]
 mod environment;
+#[path = "config/foresight.rs"]
+mod foresight;
 #[path = "config/grammar.rs"]
 mod grammar;
 #[path = "config/hostile.rs"]

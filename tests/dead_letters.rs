@@ -272,7 +272,12 @@ fn what_is_discarded_is_gone_for_good() {
     broker.kill_server();
     broker.start_server();
     assert_eq!(letters(&broker).len(), 2);
-    let said = dlq(&broker, &["discard", "--all"]);
+    let refused = dlq(&broker, &["discard", "--all"]);
+    let why = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(64), "{why}");
+    assert!(why.contains("expected --yes"), "nobody can be asked: {why}");
+    assert_eq!(letters(&broker).len(), 2);
+    let said = dlq(&broker, &["discard", "--all", "--yes"]);
     assert_eq!(String::from_utf8(said.stdout).unwrap(), "2 discarded\n");
     assert_eq!(letters(&broker), Vec::<Value>::new());
     assert_eq!(broker.server_status()["dead_letters_gone"]["discarded"], 9);

@@ -152,11 +152,11 @@ fn purge_asks_first_and_the_server_hears_of_it() {
     let mut backlog = Backlog::new();
     let asked = spool("purge", &backlog.dir, &["--target", "orders.>"]);
     assert_eq!(asked.status.code(), Some(64), "{}", said(&asked));
-    assert!(said(&asked).contains("40 packets in 1 lanes would be purged"), "{}", said(&asked));
+    assert!(said(&asked).contains("40 packets in 1 lane would be purged"), "{}", said(&asked));
     assert_eq!(exported(&backlog.dir, &[]).len(), 50);
     let purged = spool("purge", &backlog.dir, &["--target", "orders.>", "--yes"]);
     assert_eq!(purged.status.code(), Some(0), "{}", said(&purged));
-    assert!(said(&purged).contains("40 packets in 1 lanes are purged"), "{}", said(&purged));
+    assert!(said(&purged).contains("purged: 40 packets in 1 lane;"), "{}", said(&purged));
     assert_eq!(exported(&backlog.dir, &[]).len(), 10);
     backlog.broker.start_server();
     backlog.broker.start_client();

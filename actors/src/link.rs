@@ -20,6 +20,8 @@ pub struct LinkState {
     pub since_ms: u64,
     /// Why the last connection or attempt ended.
     pub last_error: Option<String>,
+    /// When the next attempt is made, in milliseconds since 1970, while it is waited for.
+    pub next_try_ms: Option<u64>,
 }
 
 /// A board that the connection writes and anyone may read.
@@ -36,6 +38,7 @@ impl Default for LinkBoard {
             server: String::new(),
             since_ms: clock::wall_ms(),
             last_error: None,
+            next_try_ms: None,
         };
         Self { state: Arc::new(Mutex::new(state)), sent_bytes: Arc::default() }
     }
@@ -54,12 +57,18 @@ impl LinkBoard {
         self.sent_bytes.load(Ordering::Relaxed)
     }
 
+    fn waits_until(&self, next_try_ms: u64) {
+        let mut board = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        board.next_try_ms = Some(next_try_ms);
+    }
+
     fn write(&self, state: &'static str, server: &str, last_error: Option<String>) {
         let mut board = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if board.state != state || board.server != server {
             board.since_ms = clock::wall_ms();
         }
         board.state = state;
+        board.next_try_ms = None;
         server.clone_into(&mut board.server);
         if last_error.is_some() || state == "connected" {
             board.last_error = last_error;
@@ -146,7 +155,9 @@ impl Link {
         self.at = (self.at + 1) % self.servers.len().max(1);
         self.face();
         let wait = Duration::from(self.backoff.next(random()));
-        (not_before.map_or(wait, |floor| floor.max(wait)), is_news)
+        let wait = not_before.map_or(wait, |floor| floor.max(wait));
+        self.board.waits_until(clock::wall_ms().saturating_add(Millis::from(wait).0));
+        (wait, is_news)
     }
 
     fn face(&mut self) {

@@ -117,6 +117,22 @@ impl TargetPattern {
         tokens.next().is_none()
     }
 
+    /// Whether every target that `other` matches belongs to this pattern, too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut others = other.tokens.iter();
+        for token in &self.tokens {
+            match (token, others.next()) {
+                (_, None) => return false,
+                (Token::Rest, Some(_)) => return true,
+                (Token::Any, Some(Token::Literal(_) | Token::Any)) => {}
+                (Token::Literal(ours), Some(Token::Literal(theirs))) if ours == theirs => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
+
     /// The one target that it matches, when it has no wildcard.
     #[must_use]
     pub fn exact(&self) -> Option<TargetId> {

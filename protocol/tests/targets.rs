@@ -58,6 +58,20 @@ fn parse_pattern(tokens: &[String]) -> TargetPattern {
     tokens.join(".").parse().expect("a pattern")
 }
 
+/// Every target of up to five tokens, one of which no pattern here names.
+fn every_target() -> Vec<Vec<String>> {
+    let mut all: Vec<Vec<String>> = vec![Vec::new()];
+    let mut longest = all.clone();
+    for _ in 0..5 {
+        let longer = |shorter: &Vec<String>| {
+            ["a", "b", "c"].map(|token| [shorter.as_slice(), &[token.to_owned()]].concat())
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().cloned());
+    }
+    all.split_off(1)
+}
+
 proptest! {
     #![proptest_config(seeds_in("tests/targets.regressions", 4))]
 
@@ -66,6 +80,17 @@ proptest! {
         let id: TargetId = target.join(".").parse().expect("a target id");
         let expected = reference_matches(&pattern, &target);
         prop_assert_eq!(parse_pattern(&pattern).matches(&id), expected);
+    }
+
+    #[test]
+    fn a_pattern_covers_another_when_every_target_of_that_is_its_own(
+        pattern in pattern_tokens(),
+        other in pattern_tokens(),
+    ) {
+        let targets = every_target();
+        let mut of_other = targets.iter().filter(|target| reference_matches(&other, target));
+        let expected = of_other.all(|target| reference_matches(&pattern, target));
+        prop_assert_eq!(parse_pattern(&pattern).covers(&parse_pattern(&other)), expected);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the admin side answers in JSON, as types: `paquebot schema --api` is made from them.
 
+use paquebot_actors::clock;
+use paquebot_actors::connection::Pause;
 use paquebot_actors::fleet::ClientFacts;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,7 +28,8 @@ pub struct Ready {
     pub reasons: Vec<&'static str>,
 }
 
-/// The answer of `/v1/packets/{id}`, with 404 when the packet was never seen.
+/// The answer of `/v1/packets/{id}`. When the packet was never seen it is a problem, 404, that has these
+/// members, too.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Trace {
     /// The packet.
@@ -89,6 +92,17 @@ pub struct PauseFacts {
     pub times: u64,
     /// When it is tried again, RFC 3339.
     pub next_try: String,
+}
+
+impl PauseFacts {
+    pub(super) fn of(pause: Pause) -> Self {
+        Self {
+            since: clock::rfc3339(pause.since_ms),
+            times: pause.times,
+            next_try: clock::rfc3339(pause.until_ms),
+            reason: pause.reason,
+        }
+    }
 }
 
 /// Where a connection stands.

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use paquebot_store::{Ledger, LedgerError};
+use paquebot_actors::source::Problem;
+use paquebot_store::Ledger;
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
-use super::{ServerView, failed};
+use super::ServerView;
+use super::store::{ask, of_ledger};
 
 /// Longer than any ledger takes.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -30,17 +31,17 @@ pub(super) fn routes(server: Option<&ServerView>) -> axum::Router {
     route.with_state(server.store.clone())
 }
 
-async fn back_up(State(ledger): State<Ledger>, Json(Backup { path }): Json<Backup>) -> Response {
+async fn back_up(
+    State(ledger): State<Ledger>,
+    meant: Result<Json<Backup>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(Backup { path }) = meant.map_err(|error| Problem::bad_request(error.body_text()))?;
     if !path.is_absolute() {
-        return failed(StatusCode::BAD_REQUEST, "expected an absolute path");
+        let detail = format!("path: expected an absolute path, found {}", path.display());
+        return Err(Problem::bad_request(detail));
     }
-    let (answer, answered) = oneshot::channel::<Result<(), LedgerError>>();
     // When nobody waits any more, the copy is there all the same.
-    ledger.back_up(path, Box::new(move |outcome| drop(answer.send(outcome))));
-    match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(Ok(Ok(()))) => Json(serde_json::json!({ "state": "written" })).into_response(),
-        Ok(Ok(Err(error))) => failed(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        Ok(Err(_)) => failed(StatusCode::SERVICE_UNAVAILABLE, "the ledger is closed"),
-        Err(_) => failed(StatusCode::SERVICE_UNAVAILABLE, "it takes too long"),
-    }
+    let copied = ask(|reply| ledger.back_up(path, reply), PATIENCE).await?;
+    copied.map_err(|error| of_ledger(&error))?;
+    Ok(Json(serde_json::json!({ "state": "written" })).into_response())
 }

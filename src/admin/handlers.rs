@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::answers::Handlers;
-use super::dead_letters::ask;
+use super::store::ask_ledger;
 use super::{HandlerView, ServerView};
 
 /// Who it was, at most, in characters.
@@ -67,7 +67,7 @@ async fn pause(
     if !handler.board.is_paused() {
         let since_ms = clock::wall_ms();
         let paused = PausedHandler { handler: name.clone(), since_ms, by: by.clone() };
-        ask(|reply| desk.ledger.pause_handler(paused, reply)).await?;
+        ask_ledger(|reply| desk.ledger.pause_handler(paused, reply)).await?;
         handler.board.pause(since_ms, &by);
         tracing::warn!(
             handler = name,
@@ -90,7 +90,7 @@ async fn resume(
     let _turn = desk.turn.lock().await;
     if handler.board.is_paused() {
         let since = handler.board.read().since;
-        ask(|reply| desk.ledger.resume_handler(name.clone(), reply)).await?;
+        ask_ledger(|reply| desk.ledger.resume_handler(name.clone(), reply)).await?;
         handler.board.resume();
         tracing::info!(
             handler = name,

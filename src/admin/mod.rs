@@ -10,7 +10,9 @@ mod clients;
 mod dead_letters;
 mod guard;
 mod handlers;
+mod plain;
 mod status;
+mod store;
 mod trace;
 
 use std::fs::Permissions;
@@ -27,7 +29,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use paquebot_actors::source::{HttpListener, HttpOptions, Problem, routes, with_the_rest};
+use paquebot_actors::source::{HttpListener, HttpOptions, routes};
 use tokio::sync::{oneshot, watch};
 
 pub use status::{ClientView, HandlerView, ServerView};
@@ -91,8 +93,8 @@ impl Admin {
             let socket = TcpListener::bind((admin.listen.host(), admin.listen.port()))
                 .map_err(Failure::of(Code::Io, &doing))?;
             let far = admin.listen.reach() == Reach::Network;
-            let routes = if far { public } else { private.clone() };
-            doors.push((HttpListener::Tcp(socket, CONNECTIONS_MAX), with_the_rest(routes)));
+            let routes = plain::in_problems(if far { public } else { private.clone() });
+            doors.push((HttpListener::Tcp(socket, CONNECTIONS_MAX), routes));
             tracing::info!(listen = %admin.listen, "admin: metrics, health and status");
         }
         if let Some(outlet) = sender {
@@ -106,8 +108,7 @@ impl Admin {
             };
             private = private.merge(routes(options, outlet, desk.stopping.subscribe()));
         }
-        private = private.merge(backup::routes(desk.parts.server.as_ref()));
-        let private = with_the_rest(private);
+        private = plain::in_problems(private.merge(backup::routes(desk.parts.server.as_ref())));
         let mut sockets = Vec::new();
         let dirs = [
             config.client.as_ref().map(|client| &client.data_dir),
@@ -232,19 +233,14 @@ async fn ready(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {
+    let client = match &desk.parts.client {
+        Some(client) => Some(client.status().await),
+        None => None,
+    };
     let status = answers::Status {
         version: env!("CARGO_PKG_VERSION"),
-        client: desk.parts.client.as_ref().map(ClientView::status),
+        client,
         server: desk.parts.server.as_ref().map(ServerView::status),
     };
     Json(status).into_response()
-}
-
-/// Why there is no answer.
-fn failed(status: StatusCode, detail: &str) -> Response {
-    if status == StatusCode::BAD_REQUEST {
-        return Problem::bad_request(detail.to_owned()).into_response();
-    }
-    Problem::new("store-failed", "the store does not answer", status, detail.to_owned())
-        .into_response()
 }

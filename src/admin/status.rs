@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use metrics::gauge;
-use paquebot_actors::connection::Standings;
+use paquebot_actors::connection::{LaneStanding, Standings};
 use paquebot_actors::handler::{HandlerBoard, HandlerState};
 use paquebot_actors::link::LinkBoard;
 use paquebot_actors::lookout::{self, SpoolBoard};
@@ -18,6 +18,8 @@ use paquebot_protocol::{ClientId, LedgerId};
 use paquebot_store::{FullOf, Identity, LaneState, Ledger, Spool, SpoolFull};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use super::answers::PauseFacts;
 
 /// Lanes that `status` lists; the busiest.
 const LANES_SHOWN_MAX: usize = 100;
@@ -139,6 +141,8 @@ struct ConnectionStatus {
     server: String,
     since: String,
     last_error: Option<String>,
+    /// When the next attempt is made, RFC 3339, while it is waited for.
+    next_try: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -150,6 +154,10 @@ struct LaneStatus {
     pending_packets: u64,
     pending_bytes: u64,
     dead_lettered: u64,
+    /// How many of those that wait were sent on this connection, and have no outcome yet.
+    in_flight: u64,
+    /// Why it waits, by the server's word.
+    pause: Option<PauseFacts>,
 }
 
 /// The server's part of `/v1/status`.
@@ -187,22 +195,30 @@ impl HandlerView {
 impl ClientView {
     /// Everything about the client.
     #[must_use]
-    pub fn status(&self) -> ClientStatus {
+    pub async fn status(&self) -> ClientStatus {
         let spool = self.spool.status();
         let identity = spool.identity.unwrap_or(self.identity);
         let mut lanes = self.spool.lane_states();
         let lanes_total = lanes.len();
         lanes.sort_by_key(|lane| std::cmp::Reverse((lane.pending_packets, lane.next)));
         lanes.truncate(LANES_SHOWN_MAX);
-        let link::LinkState { state, server, since_ms, last_error } = self.board.read();
+        let waiting = lanes.iter().filter(|lane| lane.pending_packets > 0);
+        let standings = self.standings.lanes(waiting.map(|lane| lane.lane).collect()).await;
+        // The busiest come first, so that those that hold nothing have none.
+        let standings = standings.into_iter().chain(std::iter::repeat(None));
+        let lanes = lanes.iter().zip(standings).map(|(lane, how)| LaneStatus::of(lane, how));
+        let lanes = lanes.collect();
+        let link::LinkState { state, server, since_ms, last_error, next_try_ms } =
+            self.board.read();
         let since = clock::rfc3339(since_ms);
         let found = self.found.read(&self.spool);
+        let next_try = next_try_ms.map(clock::rfc3339);
         ClientStatus {
             id: self.id.to_string(),
             spool: identity.spool.to_string(),
             replaces: identity.replaces.map(|spool| spool.to_string()),
             opened: identity.opened,
-            connection: ConnectionStatus { state, server, since, last_error },
+            connection: ConnectionStatus { state, server, since, last_error, next_try },
             pending_packets: spool.pending_packets,
             pending_bytes: spool.pending_bytes,
             spool_file_bytes: spool.file_bytes,
@@ -220,7 +236,7 @@ impl ClientView {
                 files: spool.quarantine.files,
                 last: spool.quarantine.last,
             },
-            lanes: lanes.into_iter().map(LaneStatus::from).collect(),
+            lanes,
             lanes_total,
             lanes_retired: spool.retired.lanes,
         }
@@ -305,8 +321,11 @@ impl From<SpoolFull> for FullStatus {
     }
 }
 
-impl From<LaneState> for LaneStatus {
-    fn from(state: LaneState) -> Self {
+impl LaneStatus {
+    fn of(state: &LaneState, standing: Option<LaneStanding>) -> Self {
+        let sent = standing.as_ref().map(|standing| standing.sent_through);
+        let sent = sent.filter(|sent| *sent > state.acked_through);
+        let in_flight = sent.map_or(0, |sent| sent.since(state.acked_through));
         Self {
             lane: state.lane.0,
             target: state.target.to_string(),
@@ -315,6 +334,8 @@ impl From<LaneState> for LaneStatus {
             pending_packets: state.pending_packets,
             pending_bytes: state.pending_bytes,
             dead_lettered: state.totals.dead_lettered,
+            in_flight: in_flight.min(state.pending_packets),
+            pause: standing.and_then(|standing| standing.pause).map(PauseFacts::of),
         }
     }
 }

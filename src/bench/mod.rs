@@ -19,6 +19,7 @@ pub(crate) mod usage;
 use std::path::{Path, PathBuf};
 
 use crate::exit::{Code, Failure};
+use crate::print::say;
 
 pub use args::{BenchArgs, BenchHandler, BenchPart, BenchSource, LoadArgs, Part, Phase};
 use figures::Figures;
@@ -57,12 +58,7 @@ pub fn bench(args: &BenchArgs) -> Result<(), Failure> {
         clear(&parent)?;
     }
     let report = Report::new(args, &ours, &ideals);
-    if args.json {
-        println!("{:#}", report.json());
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    if args.json { say(&format!("{:#}", report.json())) } else { say(&report.table()) }
 }
 
 /// Runs one of the processes of a measurement.

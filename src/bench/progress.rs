@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::print::remark;
+
 /// A line that is written over, on a terminal; nothing but its beginning elsewhere.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -13,7 +15,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Begins with `what`, which goes to `packets` if that is known.
     pub(super) fn of(what: String, packets: Option<u64>) -> Self {
-        eprintln!("bench: {what}");
+        remark(&format!("bench: {what}"));
         Self { what, packets, live: std::io::stderr().is_terminal() }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Claim {
     HandlerName(String),
     /// Packets to the targets of a pattern.
     Pattern(TargetPattern),
+    /// How packets to the targets of a pattern are kept, by one of several policies.
+    Policy { policy: String, targets: TargetPattern },
     /// Writing a file.
     File(PathBuf),
     /// Keeping a store in a folder, with the door for commands.
@@ -69,6 +71,10 @@ impl Claim {
             | (Self::Listen(Listen::Unix(socket)), Self::DataDir(folder)) => {
                 plain(&folder.join(ADMIN_SOCKET)) == plain(socket)
             }
+            (
+                Self::Policy { policy: ours, targets: earlier },
+                Self::Policy { policy: theirs, targets: later },
+            ) => earlier == later || (ours != theirs && earlier.covers(later)),
             (ours, theirs) => ours == theirs,
         }
     }
@@ -77,6 +83,7 @@ impl Claim {
         match self {
             Self::SourceName(_) | Self::HandlerName(_) => "a name of its own",
             Self::Pattern(_) => "a pattern that no handler has yet",
+            Self::Policy { .. } => "a pattern that no earlier policy takes whole",
             Self::File(_) => "a file of its own",
             Self::DataDir(_) => "a folder of its own",
             Self::Listen(_) => "an address of its own",
@@ -91,7 +98,9 @@ impl Claim {
             | Self::HandlerName(text)
             | Self::Server(text)
             | Self::Origin { origin: text, .. } => format!("{text:?}"),
-            Self::Pattern(pattern) => format!("\"{pattern}\""),
+            Self::Pattern(pattern) | Self::Policy { targets: pattern, .. } => {
+                format!("\"{pattern}\"")
+            }
             Self::File(path) | Self::DataDir(path) => path.display().to_string(),
             Self::Listen(listen) => listen.to_string(),
             Self::StandardInput => "another".to_owned(),

@@ -81,7 +81,8 @@ impl Client {
         let reconnect = reconnect.and_then(|section| {
             RetryPolicy::read(section, RECONNECT_DEFAULT, WAIT, GivingUp::Unknown)
         });
-        let policies = Policy::read_all(&mut section);
+        let spool_bytes = spool.as_ref().ok().map(|spool| spool.max_bytes);
+        let policies = Policy::read_all(&mut section, spool_bytes);
         let separate_ledgers = section.optional("separate_ledgers", &kind::flag(), false);
         section.unavailable(&["token_file", "tls"]);
         section.finish();

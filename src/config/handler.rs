@@ -169,7 +169,6 @@ impl Handler {
         for target in &targets.items {
             section.claim_item(target, Claim::Pattern(target.value.clone()));
         }
-        let retry = section.table("retry");
         // Without a kind nothing is known about the other keys, so they are not complained about.
         let word = section.required("kind", &kind::choice(&KINDS, &[]))?;
         for (words, keys, reason) in OF_OTHERS {
@@ -187,17 +186,26 @@ impl Handler {
                 .map(|level| HandlerKind::Log { level }),
             Word::Discard => Ok(HandlerKind::Discard),
         };
-        let giving_up = match word {
-            Word::Http | Word::Exec => GivingUp::Within(GIVE_UP_AFTER),
-            Word::Log => GivingUp::WithoutEffect("a handler of kind \"log\" cannot fail"),
-            Word::File => GivingUp::WithoutEffect("a file takes each packet once there is room"),
-            Word::Discard => GivingUp::WithoutEffect("a handler of kind \"discard\" cannot fail"),
+        let retry = match word {
+            Word::Http | Word::Exec => read_retry(&mut section, GivingUp::Within(GIVE_UP_AFTER)),
+            Word::File => {
+                let reason = "a file takes each packet once there is room";
+                read_retry(&mut section, GivingUp::WithoutEffect(reason))
+            }
+            Word::Log | Word::Discard => {
+                let reason = "a handler of kind \"log\" or \"discard\" cannot fail";
+                section.without_effect("retry", reason);
+                Ok(RETRY_DEFAULT)
+            }
         };
-        let retry =
-            retry.and_then(|retry| RetryPolicy::read(retry, RETRY_DEFAULT, RETRY, giving_up));
         section.finish();
         Ok(Self { name: name?, targets: targets.into_values()?, kind: kind?, retry: retry? })
     }
+}
+
+fn read_retry(section: &mut Section<'_>, giving_up: GivingUp) -> Result<RetryPolicy, Reported> {
+    let retry = section.table("retry");
+    retry.and_then(|retry| RetryPolicy::read(retry, RETRY_DEFAULT, RETRY, giving_up))
 }
 
 fn read_file(section: &mut Section<'_>) -> Result<HandlerKind, Reported> {

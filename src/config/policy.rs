@@ -10,9 +10,12 @@ use std::time::Duration;
 use paquebot_protocol::outbox::Priority;
 use paquebot_protocol::{TargetId, TargetPattern};
 
+use super::claim::Claim;
 use super::kind;
 use super::loading::Reported;
+use super::problem::Fault;
 use super::section::Section;
+use super::size::size_in_words;
 use super::spool::{WHEN_FULL, WhenFull};
 
 /// A packet that lives for less is gone before a connection is made.
@@ -41,8 +44,16 @@ pub struct Policy {
 
 impl Policy {
     /// Reads every policy of a client.
-    pub(super) fn read_all(client: &mut Section<'_>) -> Result<Vec<Self>, Reported> {
-        let policies: Vec<_> = client.tables("policy")?.into_iter().map(Self::read).collect();
+    ///
+    /// `spool_bytes` is what all packets together may take.
+    pub(super) fn read_all(
+        client: &mut Section<'_>,
+        spool_bytes: Option<u64>,
+    ) -> Result<Vec<Self>, Reported> {
+        let sections = client.tables("policy")?;
+        let count = sections.len();
+        let read = |(at, section)| Self::read(section, at + 1 == count, spool_bytes);
+        let policies: Vec<_> = sections.into_iter().enumerate().map(read).collect();
         policies.into_iter().collect()
     }
 
@@ -52,13 +63,36 @@ impl Policy {
         policies.iter().find(|policy| policy.targets.iter().any(|targets| targets.matches(target)))
     }
 
-    fn read(mut section: Section<'_>) -> Result<Self, Reported> {
+    fn read(
+        mut section: Section<'_>,
+        is_last: bool,
+        spool_bytes: Option<u64>,
+    ) -> Result<Self, Reported> {
         let targets = section.full_list("targets", &kind::pattern());
+        let policy = targets.items.first().map(|first| first.key.clone()).unwrap_or_default();
+        for target in &targets.items {
+            let (policy, targets) = (policy.clone(), target.value.clone());
+            section.claim_item(target, Claim::Policy { policy, targets });
+        }
         let ttl = read_ttl(&mut section);
         let when_full = section.maybe("when_full", &kind::choice(&WHEN_FULL, &[]));
         let max_bytes = section.maybe("max_bytes", &kind::size(MAX_BYTES));
         let priority =
             section.optional("priority", &kind::choice(&PRIORITY, &[]), Priority::Normal);
+        if let (Ok(Some(most)), Some(all)) = (&max_bytes, spool_bytes)
+            && *most > all
+        {
+            let all = size_in_words(all);
+            let expected = format!("no more than `client.spool.max_bytes`, which is {all}");
+            section.complain("max_bytes", Fault::Value { expected, found: size_in_words(*most) });
+        }
+        // Before others it exempts its targets from what they say.
+        if is_last
+            && !["ttl", "when_full", "max_bytes", "priority"].iter().any(|key| section.has(key))
+        {
+            let reason = "it says nothing about these targets, and no policy follows it";
+            section.complain("targets", Fault::NoEffect { reason });
+        }
         section.finish();
         Ok(Self {
             targets: targets.into_values()?,

@@ -137,6 +137,12 @@ pub enum Fault {
         /// The longest wait, in words.
         max: String,
     },
+    /// An expression that can be evaluated, and hardly says what is meant.
+    #[error("found what can never be true or never false: {doubt}")]
+    Doubtful {
+        /// What it says.
+        doubt: String,
+    },
     /// A server without handlers.
     #[error("found no handler, so no packet is ever handled")]
     NoHandler,

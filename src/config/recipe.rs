@@ -1,7 +1,7 @@
 //! How the events of a source become packets: the keys that all sources have.
 //!
-//! Decides that expressions and templates compile and look at fields that the source has. Never
-//! evaluates one.
+//! Decides that expressions and templates compile, look at fields that the source has, and can work
+//! with what those hold; and that what is said about their failing can come true.
 
 use paquebot_actors::source::{Condition, Template};
 use paquebot_protocol::TargetId;
@@ -56,18 +56,10 @@ impl Recipe {
         let target = section.required(
             "target",
             &kind::checked("a target id, or a template of one", move |text| {
-                let template = Template::parse(text, fields)?;
-                if !template.is_plain() {
-                    return Ok(());
-                }
-                let target: TargetId = text.parse().map_err(|error| format!("{error}"))?;
-                if target.is_reserved() {
-                    return Err("expected no '$' at the start".to_owned());
-                }
-                Ok(())
+                Template::parse(text, fields)?.check_target()
             }),
         );
-        Self::read_for(section, name, fields, target)
+        Self::read_for(section, name, fields, target, true)
     }
 
     /// Reads the recipe of a source whose events say themselves whom they are addressed to; nothing
@@ -77,7 +69,8 @@ impl Recipe {
         name: Option<&str>,
         fields: &'static [&'static str],
     ) -> Result<Option<Self>, Reported> {
-        let recipe = Self::read_for(section, name, fields, Ok(TARGET_OF_REQUEST.to_owned()))?;
+        let recipe =
+            Self::read_for(section, name, fields, Ok(TARGET_OF_REQUEST.to_owned()), false)?;
         let says =
             recipe.when.is_some() || !recipe.headers.is_empty() || recipe.content_type.is_some();
         Ok(says.then_some(recipe))
@@ -88,6 +81,7 @@ impl Recipe {
         name: Option<&str>,
         fields: &'static [&'static str],
         target: Result<String, Reported>,
+        of_its_own: bool,
     ) -> Result<Self, Reported> {
         let when = section.maybe(
             "when",
@@ -102,21 +96,55 @@ impl Recipe {
         );
         let headers =
             section.pairs("headers", HEADERS, |name, entry| read_header(name, entry, fields));
+        warn_of_doubts(section, when.as_ref().ok().and_then(Option::as_deref), fields);
         let on_error = section.optional("on_error", &kind::choice(&ON_ERROR, &[]), OnError::Send);
+        if let Ok(None) = when
+            && section.has("on_error")
+        {
+            let reason = "there is no `when` that could fail";
+            section.complain("on_error", Fault::NoEffect { reason });
+        }
         let target_on_error = match section.maybe("target_on_error", &kind::target()) {
             Ok(None) => unroutable(name.unwrap_or("source"))
                 .map_err(|error| section.complain("name", Fault::Pattern(error))),
             Ok(Some(target)) => Ok(target),
             Err(reported) => Err(reported),
         };
+        let headers = headers.into_values();
+        if let (Ok(target), Ok(headers), Ok(content_type)) = (&target, &headers, &content_type)
+            && section.has("target_on_error")
+        {
+            let headers = headers.iter().map(|(_, text)| text);
+            let mut texts =
+                headers.chain(content_type).chain([target].into_iter().filter(|_| of_its_own));
+            if texts.all(|text| is_plain(text)) {
+                let reason = "there is no template that could fail";
+                section.complain("target_on_error", Fault::NoEffect { reason });
+            }
+        }
         Ok(Self {
             when: when?,
             target: target?,
-            headers: headers.into_values()?,
+            headers: headers?,
             content_type: content_type?,
             on_error: on_error?,
             target_on_error: target_on_error?,
         })
+    }
+}
+
+/// Whether a text, which has been compiled, is the same for each event.
+fn is_plain(text: &str) -> bool {
+    !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
+
+/// What an expression says and hardly means.
+fn warn_of_doubts(section: &Section<'_>, when: Option<&str>, fields: &[&str]) {
+    let Some(Ok(condition)) = when.map(|when| Condition::parse(when, fields)) else { return };
+    for doubt in condition.doubts() {
+        let help =
+            "compare it with a value of its own kind, or convert it: int(), double(), string()";
+        section.warn("when", Fault::Doubtful { doubt: doubt.clone() }, help);
     }
 }
 

@@ -83,6 +83,13 @@ impl Server {
             .table("dead_letters")
             .and_then(|dead_letters| DeadLetters::read(dead_letters, max_packet_bytes));
         let handlers = Handler::read_all(&mut section);
+        if unknown_target.is_ok()
+            && section.has("unknown_target")
+            && handlers.as_ref().is_ok_and(|all| takes_all(all))
+        {
+            let reason = "a handler takes every target";
+            section.complain("unknown_target", Fault::NoEffect { reason });
+        }
         section.unavailable(&["tls", "client"]);
         section.finish();
         Ok(Self {
@@ -96,6 +103,11 @@ impl Server {
             handlers: handlers?,
         })
     }
+}
+
+/// Whether no target is left over.
+fn takes_all(handlers: &[Handler]) -> bool {
+    handlers.iter().flat_map(|handler| &handler.targets).any(|targets| targets.to_string() == ">")
 }
 
 /// The address, which must be out of the network's reach unless the owner says `insecure`: this
@@ -112,6 +124,10 @@ fn read_listen(section: &mut Section<'_>) -> Result<Address, Reported> {
                 .to_owned();
             section.complain("listen", Fault::Value { expected, found: listen.to_string() });
         }
+    }
+    if let (Ok(Reach::Machine), Ok(true)) = (listen.as_ref().map(Address::reach), &insecure) {
+        let reason = "only this machine can reach `listen`";
+        section.complain("insecure", Fault::NoEffect { reason });
     }
     insecure.and(listen)
 }

@@ -49,10 +49,15 @@ pub enum DeadLetterCommand {
         chosen: ChosenArgs,
     },
     /// Remove them for good
+    ///
+    /// With --all it asks first on a terminal, and needs --yes where there is none.
     Discard {
         /// Which ones.
         #[command(flatten)]
         chosen: ChosenArgs,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -6,7 +6,7 @@
 
 mod args;
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use hyper::Method;
@@ -18,12 +18,18 @@ pub use args::{ChosenArgs, DeadLetterCommand, WhichArgs};
 use crate::config::size_in_words;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 use crate::question;
 use crate::status;
+use crate::words::{Columns, counted};
 
 /// How long a page may take, and how long a replay: handlers take their time.
 const ANSWER: Duration = Duration::from_secs(60);
 const REPLAY: Duration = Duration::from_hours(7 * 24);
+
+/// What stands over the columns of a list.
+const HEADS: [&str; 8] =
+    ["SIDE", "ID", "CLIENT", "TARGET", "HANDLER", "TRIED", "LAST TRY", "REASON"];
 
 /// What is given at once.
 const PAGE_MAX: u64 = 1_000;
@@ -40,39 +46,52 @@ pub fn dead_letters(command: &DeadLetterCommand) -> Result<(), Failure> {
         DeadLetterCommand::Show { id, json, config } => {
             let path = format!("/v1/dead-letters/{id}");
             let letter = question::ask(&status::door(config)?, Method::GET, &path, None, ANSWER)?;
-            if *json { say(&format!("{letter:#}\n")) } else { say(&show(&letter)) }
+            if *json { say(&format!("{letter:#}")) } else { say(&show(&letter)) }
         }
         DeadLetterCommand::Replay { chosen } => replay(chosen),
-        DeadLetterCommand::Discard { chosen } => discard(chosen),
+        DeadLetterCommand::Discard { chosen, yes } => discard(chosen, *yes),
     }
 }
 
 /// Page by page, so that a long list is printed while it is read.
 fn list(door: &Door, which: &WhichArgs, limit: u64, in_json: bool) -> Result<(), Failure> {
     let (mut left, mut after, mut letters) = (limit, Value::Null, Vec::new());
+    let (mut list, mut none) = (Columns::new(HEADS), true);
     while left > 0 {
         let path = query(which, left.min(PAGE_MAX), &after);
         let mut page = question::ask(door, Method::GET, &path, None, ANSWER)?;
         let found = page.get_mut("dead_letters").map(Value::take);
         let Some(Value::Array(found)) = found else { break };
         left = left.saturating_sub(found.len() as u64);
+        none = none && found.is_empty();
         after = page.get_mut("next").map(Value::take).unwrap_or_default();
         if in_json {
             letters.extend(found);
         } else {
-            say(&found.iter().map(line).collect::<String>())?;
+            say(&list.rows(&found.iter().map(row).collect::<Vec<_>>()))?;
         }
         if after.is_null() {
             break;
         }
     }
     if in_json {
-        return say(&format!("{:#}\n", json!({ "dead_letters": letters, "next": after })));
+        say(&format!("{:#}", json!({ "dead_letters": letters, "next": after })))?;
+    } else if !after.is_null() {
+        remark("there may be more: see --limit");
     }
-    if !after.is_null() {
-        eprintln!("there may be more: see --limit");
+    if none { check_handler(door, which) } else { Ok(()) }
+}
+
+/// Of a handler that is none there is nothing: that may be another mistake than it seems.
+fn check_handler(door: &Door, which: &WhichArgs) -> Result<(), Failure> {
+    let Some(name) = &which.handler else { return Ok(()) };
+    match question::unknown_handler(door, name, ANSWER)? {
+        None => Ok(()),
+        Some(names) => {
+            let message = format!("--handler: expected one of {names}, found {name:?}");
+            Err(Failure::new(Code::Data, message))
+        }
     }
-    Ok(())
 }
 
 fn query(which: &WhichArgs, limit: u64, after: &Value) -> String {
@@ -121,7 +140,7 @@ fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
             "stored_as": sums.stored_as, "rejected": rejected, "failed": failed, "left": left,
             "problems": sums.problems,
         });
-        say(&format!("{text:#}\n"))?;
+        say(&format!("{text:#}"))?;
     } else {
         let again = match stored {
             0 => String::new(),
@@ -132,20 +151,24 @@ fn replay(chosen: &ChosenArgs) -> Result<(), Failure> {
             say(&format!("{} is now {}\n", text(packet, "id"), text(packet, "now")))?;
         }
         for problem in &sums.problems {
-            eprintln!("{}: {}", text(problem, "id"), text(problem, "reason"));
+            remark(&format!("{}: {}", text(problem, "id"), text(problem, "reason")));
         }
         let told = sums.problems.len() as u64;
         if left > 0 {
-            eprintln!("{left} of them were not tried");
+            remark(&format!("{left} of them were not tried"));
         } else if still_dead > told {
-            eprintln!("and so on");
+            remark("and so on");
         }
     }
-    sums.end(failed + left > 0, rejected > 0)
+    sums.end(failed + left > 0, rejected > 0)?;
+    if replayed + left == 0 { check_handler(&door, &chosen.which) } else { Ok(()) }
 }
 
-fn discard(chosen: &ChosenArgs) -> Result<(), Failure> {
+fn discard(chosen: &ChosenArgs, yes: bool) -> Result<(), Failure> {
     let door = status::door(&chosen.config)?;
+    if chosen.all && !yes {
+        confirm(&door, chosen)?;
+    }
     let (mut sums, mut discarded) = (Sums::default(), 0);
     if chosen.ids.is_empty() {
         let (body, path) = (chosen.body(), "/v1/dead-letters/discard");
@@ -161,11 +184,38 @@ fn discard(chosen: &ChosenArgs) -> Result<(), Failure> {
         }
     }
     if chosen.json {
-        say(&format!("{:#}\n", json!({ "discarded": discarded })))?;
+        say(&format!("{:#}", json!({ "discarded": discarded })))?;
     } else {
         say(&format!("{discarded} discarded\n"))?;
     }
-    sums.end(false, false)
+    sums.end(false, false)?;
+    if discarded == 0 { check_handler(&door, &chosen.which) } else { Ok(()) }
+}
+
+/// Asks whoever sits there whether all of them are to go.
+fn confirm(door: &Door, chosen: &ChosenArgs) -> Result<(), Failure> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        let message = "expected --yes with --all where nobody can be asked, found none: nothing was \
+                       discarded";
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let status = question::ask(door, Method::GET, "/v1/status", None, ANSWER)?;
+    let there = status.pointer("/server/dead_letters").and_then(Value::as_u64).unwrap_or_default();
+    let there = counted(there, "dead letter", "dead letters");
+    let which = if facts(&chosen.which).is_empty() && chosen.limit.is_none() {
+        format!("Discard all of them, {there}, for good?")
+    } else {
+        format!("Discard for good all that fit, of {there}?")
+    };
+    // Without an answer nothing is done.
+    let _ = write!(io::stderr(), "{which} [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.map_err(Failure::of(Code::Io, "reading the answer failed"))?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::new(Code::Usage, "nothing was discarded")),
+    }
 }
 
 /// What several answers come to.
@@ -215,18 +265,12 @@ impl ChosenArgs {
     }
 }
 
-fn line(letter: &Value) -> String {
-    format!(
-        "{}  {}  {}  {}  {}  tried {}x, last {}: {}\n",
-        text(letter, "side"),
-        text(letter, "id"),
-        text(letter, "client"),
-        text(letter, "target"),
-        text(letter, "handler"),
-        number(letter, "attempts"),
-        text(letter, "last_attempt"),
-        text(letter, "reason"),
-    )
+fn row(letter: &Value) -> [String; 8] {
+    let own = |key: &str| plain(text(letter, key)).replace('\n', " ");
+    let attempts = number(letter, "attempts").to_string();
+    let [side, id, client, target, handler] =
+        ["side", "id", "client", "target", "handler"].map(own);
+    [side, id, client, target, handler, attempts, own("last_attempt"), own("reason")]
 }
 
 fn show(letter: &Value) -> String {
@@ -272,9 +316,4 @@ fn text<'a>(of: &'a Value, key: &str) -> &'a str {
 
 fn number(of: &Value, key: &str) -> u64 {
     of.get(key).and_then(Value::as_u64).unwrap_or_default()
-}
-
-fn say(text: &str) -> Result<(), Failure> {
-    let printed = std::io::stdout().write_all(text.as_bytes());
-    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))
 }

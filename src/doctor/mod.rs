@@ -34,6 +34,7 @@ pub use finding::{Finding, Level};
 use crate::cli::ConfigArgs;
 use crate::config::{Config, Loaded};
 use crate::exit::{Code, Failure};
+use crate::print::{say, unless_unread};
 use crate::run;
 use place::Place;
 
@@ -46,9 +47,9 @@ pub fn doctor(args: &ConfigArgs, json: bool) -> Result<(), Failure> {
     let findings = look(&config);
     if json {
         let text = serde_json::to_string_pretty(&findings);
-        println!("{}", text.map_err(Failure::of(Code::Internal, "writing JSON failed"))?);
+        say(&text.map_err(Failure::of(Code::Internal, "writing JSON failed"))?)?;
     } else {
-        report::print(&findings).map_err(Failure::of(Code::Io, "printing failed"))?;
+        unless_unread(report::print(&findings))?;
     }
     match findings.iter().filter(|finding| finding.level == Level::Problem).count() {
         0 => Ok(()),

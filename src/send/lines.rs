@@ -16,9 +16,10 @@ use serde_json::Value;
 
 use super::input::Input;
 use super::tries::{Tries, passes};
-use super::{Sending, problem, put};
+use super::{Sending, problem};
 use crate::config::duration_in_words;
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 
 /// Lines of one request, and about their bytes; a source takes more.
 const LINES_MAX: usize = 1_000;
@@ -89,7 +90,9 @@ pub(super) fn send(sending: &Sending<'_>, input: Input) -> Result<(), Failure> {
     }
     let Progress { stored, filtered, refused, .. } = progress;
     if filtered > 0 {
-        eprintln!("filtered: {filtered} lines that the source does not want; {stored} were stored");
+        remark(&format!(
+            "filtered: {filtered} lines that the source does not want; {stored} were stored"
+        ));
     }
     if refused > 0 {
         let message = format!("{stored} lines were stored, {refused} were refused");
@@ -170,7 +173,7 @@ impl Sending<'_> {
                     }
                     progress.refused += 1;
                     if progress.refused <= SHOWN_MAX {
-                        eprintln!("line {}: {}", progress.next, failure.message);
+                        remark(&format!("line {}: {}", progress.next, failure.message));
                     }
                 }
                 None => {
@@ -184,7 +187,7 @@ impl Sending<'_> {
             progress.next += 1;
             taken += 1;
         }
-        put(&printed)?;
+        say(&printed)?;
         Ok((taken, stopped))
     }
 

@@ -9,7 +9,6 @@ mod lines;
 mod tries;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,6 +22,7 @@ pub use args::{SendArgs, Wait};
 use crate::config::duration_in_words;
 use crate::door::{Answer, Door};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 use crate::run;
 use input::Input;
 use tries::Tries;
@@ -74,7 +74,7 @@ impl Sending<'_> {
                 // It takes only itself out.
                 Err(Failure { code: Code::Data, message }) => {
                     dead += 1;
-                    eprintln!("line {number}: {message}");
+                    remark(&format!("line {number}: {message}"));
                 }
                 Err(Failure { code, message }) => {
                     let failure = Failure::new(code, format!("line {number}: {message}"));
@@ -119,10 +119,12 @@ impl Sending<'_> {
         let mut printed = String::new();
         let state = receipt.get("state").and_then(Value::as_str);
         self.print(&receipt, &mut printed);
-        put(&printed)?;
+        say(&printed)?;
         match (args.wait, state) {
             (_, Some("filtered")) => {
-                eprintln!("filtered: the source does not want this event; nothing is stored");
+                remark(&format!(
+                    "filtered: the source does not want this event; nothing is stored"
+                ));
                 Ok(())
             }
             (Wait::Handled, state) if state != Some("handled") => {
@@ -185,11 +187,6 @@ fn headers(args: &SendArgs) -> Result<BTreeMap<&str, &str>, Failure> {
         headers.insert(name, value);
     }
     Ok(headers)
-}
-
-fn put(text: &str) -> Result<(), Failure> {
-    let printed = std::io::stdout().write_all(text.as_bytes());
-    printed.map_err(Failure::of(Code::Io, "writing to standard output failed"))
 }
 
 fn read(door: &Door, answer: &Answer) -> Result<Value, Failure> {

@@ -17,6 +17,8 @@ use paquebot_store::{Append, AppendError, Stretch};
 use super::args::AdoptArgs;
 use super::offline::{Offline, Place, Touch, ask};
 use crate::exit::{Code, Failure};
+use crate::print::{self, remark};
+use crate::words;
 
 /// The header that has a packet's former id.
 const ADOPTED_FROM: &str = "paquebot-adopted-from";
@@ -52,9 +54,10 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<(), Failure> {
     let damage = other.close()?;
     own.close()?;
     for one in &damage {
-        eprintln!("DAMAGED: {one}");
+        remark(&format!("DAMAGED: {one}"));
     }
-    println!("{adopted} packets of {} are stored in {}", args.from.display(), place.dir.display());
+    let (from, to) = (args.from.display(), place.dir.display());
+    print::say(&format!("stored in {to}: {} of {from}", words::packets(adopted)))?;
     taken
 }
 

@@ -6,6 +6,8 @@ use paquebot_store::Stretch;
 use super::args::PlaceArgs;
 use super::offline::{Place, Touch};
 use crate::exit::{Code, Failure};
+use crate::print::say;
+use crate::words;
 
 pub(super) fn check(args: &PlaceArgs, json: bool) -> Result<(), Failure> {
     let place = Place::of(args)?;
@@ -51,12 +53,13 @@ pub(super) fn check(args: &PlaceArgs, json: bool) -> Result<(), Failure> {
             "declared_packets": declared,
             "damage": damage,
         });
-        println!("{told:#}");
+        say(&format!("{told:#}"))?;
     } else {
-        let dir = place.dir.display();
-        println!("{dir}: {} lanes, {packets} packets, {declared} declared gone", lanes.len());
+        let lanes = words::counted(lanes.len() as u64, "lane", "lanes");
+        let (dir, packets) = (place.dir.display(), words::packets(packets));
+        say(&format!("{dir}: {lanes}, {packets}, {declared} declared gone"))?;
         for one in &damage {
-            println!("  DAMAGED: {one}");
+            say(&format!("  DAMAGED: {one}"))?;
         }
     }
     if damage.is_empty() {

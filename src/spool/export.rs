@@ -9,12 +9,13 @@ use paquebot_store::Stretch;
 use super::args::PlaceArgs;
 use super::offline::{Place, Touch};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, unless_unread};
 
 pub(super) fn export(args: &PlaceArgs, pattern: Option<&TargetPattern>) -> Result<(), Failure> {
     let place = Place::of(args)?;
     let spool = place.open(Touch::Nothing)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let failed = |error: io::Error| Failure::new(Code::Io, format!("printing failed: {error}"));
+    let mut is_read = true;
     let (mut declared, mut unreadable, mut written) = (0, 0, Vec::new());
     let lanes = spool.opened.lanes.clone();
     for state in lanes.iter().filter(|one| pattern.is_none_or(|p| p.matches(&one.target))) {
@@ -32,16 +33,19 @@ pub(super) fn export(args: &PlaceArgs, pattern: Option<&TargetPattern>) -> Resul
                 let id = run.packet_id(state.lane, number);
                 written.clear();
                 Line::new(id, place.client.as_ref(), &state.target, &packet).write(&mut written);
-                out.write_all(&written).map_err(failed)?;
+                is_read = is_read && is_taken(out.write_all(&written))?;
             }
             Ok(())
         })?;
     }
-    out.flush().map_err(failed)?;
-    drop(out);
+    is_read = is_read && is_taken(out.flush())?;
+    if !is_read {
+        // What is left in the buffer is for nobody.
+        drop(out.into_parts());
+    }
     let damage = spool.close()?;
     for one in &damage {
-        eprintln!("DAMAGED: {one}");
+        remark(&format!("DAMAGED: {one}"));
     }
     if damage.is_empty() && unreadable == 0 {
         return Ok(());
@@ -51,4 +55,10 @@ pub(super) fn export(args: &PlaceArgs, pattern: Option<&TargetPattern>) -> Resul
          {declared} stretches are declared gone"
     );
     Err(Failure::new(Code::Data, message))
+}
+
+/// Whether somebody goes on reading.
+fn is_taken(written: io::Result<()>) -> Result<bool, Failure> {
+    let is_taken = written.is_ok();
+    unless_unread(written).map(|()| is_taken)
 }

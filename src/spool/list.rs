@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::args::PlaceArgs;
 use super::offline::{Offline, Place, Touch};
-use crate::config::size_in_words;
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
+use crate::words::{Columns, size};
 
 /// A lane as it is shown.
 #[derive(Debug, Serialize)]
@@ -26,6 +27,24 @@ struct Lane {
     oldest: Option<String>,
 }
 
+/// What stands over the columns.
+const HEADS: [&str; 7] = ["LANE", "TARGET", "PENDING", "SIZE", "FIRST", "NEXT", "OLDEST"];
+
+impl Lane {
+    fn row(&self) -> [String; 7] {
+        let Self { lane, target, pending_packets, pending_bytes, first, next, oldest, .. } = self;
+        [
+            lane.to_string(),
+            target.clone(),
+            pending_packets.to_string(),
+            size(*pending_bytes),
+            first.to_string(),
+            next.to_string(),
+            oldest.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }
+}
+
 pub(super) fn list(args: &PlaceArgs, json: bool) -> Result<(), Failure> {
     let spool = Place::of(args)?.open(Touch::Nothing)?;
     let states = spool.opened.lanes.clone();
@@ -34,20 +53,13 @@ pub(super) fn list(args: &PlaceArgs, json: bool) -> Result<(), Failure> {
     let damage = spool.close()?;
     if json {
         let text = serde_json::to_string_pretty(&lanes);
-        println!("{}", text.map_err(Failure::of(Code::Internal, "writing JSON failed"))?);
+        say(&text.map_err(Failure::of(Code::Internal, "writing JSON failed"))?)?;
     } else {
-        for Lane { lane, target, pending_packets, pending_bytes, first, next, oldest, .. } in &lanes
-        {
-            let bytes = size_in_words(*pending_bytes);
-            let oldest = oldest.as_deref().unwrap_or("-");
-            println!(
-                "{lane}  {target}  {pending_packets} pending ({bytes})  from {first} to before \
-                      {next}  oldest {oldest}"
-            );
-        }
+        let rows: Vec<_> = lanes.iter().map(Lane::row).collect();
+        say(&Columns::new(HEADS).rows(&rows))?;
     }
     for one in damage {
-        eprintln!("DAMAGED: {one}");
+        remark(&format!("DAMAGED: {one}"));
     }
     Ok(())
 }

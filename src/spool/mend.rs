@@ -8,6 +8,8 @@ use paquebot_store::{LaneState, Spool, Stretch, Tombstone};
 use super::args::{PlaceArgs, PurgeArgs};
 use super::offline::{Offline, Place, Touch, ask};
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
+use crate::words;
 
 /// How often and how long apart it is looked whether damaged segments are put aside: a minute.
 const QUARANTINE_LOOKS_MAX: u32 = 1_200;
@@ -28,23 +30,20 @@ pub(super) fn repair(args: &PlaceArgs) -> Result<(), Failure> {
         declared += state.totals.damaged;
     }
     for note in &spool.opened.notes {
-        println!("{note}");
+        say(note)?;
     }
     let damage = spool.close()?;
     for one in &damage {
-        println!("{one}");
+        say(one)?;
     }
-    let dir = place.dir.display();
+    let (dir, packets) = (place.dir.display(), words::packets(packets));
     if damage.is_empty() {
-        println!("{dir}: nothing is damaged; {packets} packets are pending");
-    } else {
-        println!(
-            "{dir}: {packets} packets are pending, {declared} are declared damaged; what was \
-             damaged is in {}",
-            place.dir.join("quarantine").display()
-        );
+        return say(&format!("{dir}: nothing is damaged; pending: {packets}"));
     }
-    Ok(())
+    say(&format!(
+        "{dir}: pending: {packets}, declared damaged: {declared}; what was damaged is in {}",
+        place.dir.join("quarantine").display()
+    ))
 }
 
 /// Waits until what is left of damaged segments has been moved on, and the files are put aside. What
@@ -77,16 +76,16 @@ pub(super) fn purge(args: &PurgeArgs) -> Result<(), Failure> {
         };
         packets += purged;
         lanes += 1;
-        println!("{}: {purged} packets", state.target);
+        say(&format!("{}: {}", state.target, words::packets(purged)))?;
     }
     for one in spool.close()? {
-        eprintln!("DAMAGED: {one}");
+        remark(&format!("DAMAGED: {one}"));
     }
+    let (packets, lanes) = (words::packets(packets), words::counted(lanes, "lane", "lanes"));
     if args.yes {
-        println!("{packets} packets in {lanes} lanes are purged; the server will hear of it");
-        return Ok(());
+        return say(&format!("purged: {packets} in {lanes}; the server will hear of it"));
     }
-    let message = format!("{packets} packets in {lanes} lanes would be purged; say --yes to do it");
+    let message = format!("{packets} in {lanes} would be purged; say --yes to do it");
     Err(Failure::new(Code::Usage, message))
 }
 

@@ -2,23 +2,7 @@
 
 use jiff::Timestamp;
 
-/// `1234567` as `1,234,567`.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count with its noun.
-pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
-}
+pub(super) use crate::words::{count, counted, size};
 
 /// A rate: whole where that says enough, with a decimal where it is small.
 pub(super) fn rate(per_second: Option<f64>) -> String {
@@ -26,15 +10,6 @@ pub(super) fn rate(per_second: Option<f64>) -> String {
         None => "–".to_owned(),
         Some(rate) if rate > 0.0 && rate < 9.95 => format!("{rate:.1}"),
         Some(rate) => count(rate.round().max(0.0) as u64),
-    }
-}
-
-/// Bytes, with one decimal from a KiB on.
-pub(super) fn size(bytes: u64) -> String {
-    let units = [("KiB", 1_u64 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
-    match units.iter().rev().find(|(_, unit)| bytes >= *unit) {
-        None => format!("{bytes} B"),
-        Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
     }
 }
 

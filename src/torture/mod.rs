@@ -35,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::TortureArgs;
 use crate::exit::{Code, Failure};
+use crate::print::{remark, say};
 
 use report::Report;
 
@@ -48,10 +49,10 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// the directory is kept then.
 pub fn torture(args: &TortureArgs) -> Result<(), Failure> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    eprintln!("torture: seed {seed}, {} s, {} clients", args.seconds, args.clients);
-    eprintln!("torture: the seed decides the plan of faults; the machine decides the rest");
+    remark(&format!("torture: seed {seed}, {} s, {} clients", args.seconds, args.clients));
+    remark("torture: the seed decides the plan of faults; the machine decides the rest");
     let dir = directory(seed)?;
-    eprintln!("torture: works in {}", dir.display());
+    remark(&format!("torture: works in {}", dir.display()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::of(Code::Internal, "starting"))?;
     let ran = runtime.block_on(async {
@@ -79,9 +80,9 @@ pub fn torture(args: &TortureArgs) -> Result<(), Failure> {
 
 fn finish(report: &Report, json: bool, dir: &Path) -> Result<(), Failure> {
     if json {
-        println!("{:#}", report.json());
+        say(&format!("{:#}", report.json()))?;
     } else {
-        print!("{}", report.table());
+        say(&report.table())?;
     }
     if report.offences.is_empty() {
         clear(dir);
@@ -95,7 +96,7 @@ fn finish(report: &Report, json: bool, dir: &Path) -> Result<(), Failure> {
 /// What a run without a finding leaves behind is of no use to anybody.
 fn clear(dir: &Path) {
     if let Err(error) = std::fs::remove_dir_all(dir) {
-        eprintln!("torture: {}: {error}", dir.display());
+        remark(&format!("torture: {}: {error}", dir.display()));
     }
 }
 

@@ -146,9 +146,12 @@ impl Route {
             ),
             End::Dead => return None,
         };
+        let retry = match self.end {
+            End::Discard => "",
+            _ => "retry = { initial = \"20 ms\", max = \"500 ms\" }\n",
+        };
         Some(format!(
-            "[[server.handler]]\nname = \"{name}\"\ntargets = [\"{name}.>\"]\n{kind}\
-             retry = {{ initial = \"20 ms\", max = \"500 ms\" }}\n"
+            "[[server.handler]]\nname = \"{name}\"\ntargets = [\"{name}.>\"]\n{kind}{retry}"
         ))
     }
 

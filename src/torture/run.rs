@@ -24,6 +24,7 @@ use super::victim::Victim;
 use crate::cli::TortureArgs;
 use crate::door::Door;
 use crate::exit::{Code, Failure};
+use crate::print::remark;
 
 /// A storm lasts no longer; then everything has to drain, and the next one begins.
 const STORM: u64 = 120;
@@ -124,7 +125,7 @@ async fn joined<T>(tasks: Vec<JoinHandle<T>>) -> Result<Vec<T>, Failure> {
 
 fn tell(stage: &Stage) {
     let of = |name| stage.tally.of(name);
-    eprintln!(
+    remark(&format!(
         "torture: {:>4} s  {} stored, {} unknown, {} refused, {} kills, {} stops, {} freezes, \
          {} connections",
         stage.elapsed().as_secs(),
@@ -135,7 +136,7 @@ fn tell(stage: &Stage) {
         of(tally::STOP),
         of(tally::FREEZE),
         of(tally::CONNECTIONS),
-    );
+    ));
 }
 
 /// Waits until nothing is pending anywhere, without any new input; how long that took, and nothing
@@ -159,7 +160,7 @@ async fn drain(stage: &Stage, fleet: &mut Fleet) -> Result<Option<Duration>, Fai
         }
         let took = clock::instant().duration_since(began);
         if waiting.is_empty() {
-            eprintln!("torture: drained in {:.1} s", took.as_secs_f64());
+            remark(&format!("torture: drained in {:.1} s", took.as_secs_f64()));
             return Ok(Some(took));
         }
         if took > DRAIN {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::offence::{Kind, Offences};
 use super::tally::Tally;
+use crate::print::remark;
 
 /// Whether faults happen and writers write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Stage {
         let mut offences = self.offences.lock().unwrap_or_else(PoisonError::into_inner);
         offences.add(kind, || {
             let what = what();
-            eprintln!("torture: {}: {what}", kind.word());
+            remark(&format!("torture: {}: {what}", kind.word()));
             what
         });
     }

@@ -101,6 +101,10 @@ fn a_key_without_effect_is_an_error_with_the_reason() {
         let text = format!("{SERVER}{key} = 'x'");
         assert_one(&text, &format!("server.handler[0].{key}"), "without effect");
     }
+    for kind in ["kind = 'discard'", "kind = 'log'"] {
+        let text = format!("{SERVER}retry = {{ max = '1 min' }}").replace("kind = 'discard'", kind);
+        assert_one(&text, "server.handler[0].retry", "without effect: a handler of kind");
+    }
     let text = format!("{CLIENT}reconnect = {{ give_up_after = '1 day' }}");
     assert_one(&text, "client.reconnect.give_up_after", "unknown key");
 }
@@ -177,8 +181,8 @@ fn a_value_of_the_wrong_type_unit_or_range_is_an_error_that_says_both() {
     assert_one("client = 1", "client", "expected a table [client], found the number 1");
     let text = SERVER.replace("'>'", "'a..b'");
     assert_one(&text, "server.handler[0].targets[0]", "found an empty token");
-    let text = format!("{SERVER}retry = {{ initial = '6 min' }}");
-    assert_one(&text, "server.handler[0].retry.max", "found 5 min");
+    let text = format!("{SERVER}{FILE}retry = {{ initial = '6 min' }}");
+    assert_one(&text, "server.handler[1].retry.max", "found 5 min");
     assert_one(&format!("{SERVER}[metrics]\nmax_targets = 'x'"), "metrics.max_targets", "whole");
     let text = format!("{CLIENT}{SOURCE}allow_origins = ['*']");
     assert_one(&text, "client.source[0].allow_origins[0]", "the origin of a web page");

@@ -73,7 +73,7 @@ fn what_they_do_not_take_is_an_error_that_says_so() {
         ("timeout = '1 s'", "timeout", "without effect"),
         ("command = ['x']", "command", "without effect"),
         ("path = 'x'", "path", "without effect"),
-        ("retry = { give_up_after = '1 day' }", "retry.give_up_after", "cannot fail"),
+        ("retry = { give_up_after = '1 day' }", "retry", "cannot fail"),
     ] {
         assert_one(&format!("{SERVER}{LOG}{line}"), &format!("server.handler[1].{key}"), said);
     }

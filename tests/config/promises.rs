@@ -78,6 +78,7 @@ fn the_report_tells_the_guarantee_of_each_route() {
 fn the_report_says_who_can_reach_what() {
     let text = SERVER.replace("127.0.0.1:1'", "0.0.0.0:1'\ninsecure = true");
     let text = text.replacen("[server]\n", "[server]\nunknown_target = 'hold'\n", 1);
+    let text = text.replace("'>'", "'orders'");
     let report = report(&Rig::new(), &format!("{text}[admin]\nlisten = '0.0.0.0:2'\n"));
     for said in [
         "clients: ANYONE on the network (insecure): no TLS, no authentication",

@@ -8,12 +8,12 @@ use crate::clock;
 
 /// How does a lane stand?
 #[derive(Debug, Message)]
-#[rtype(result = "Option<LaneStanding>")]
-struct HowStands(Lane);
+#[rtype(result = "Vec<Option<LaneStanding>>")]
+struct HowStand(Vec<Lane>);
 
 /// Whom to ask how lanes stand.
 #[derive(Debug, Clone)]
-pub struct Standings(Recipient<HowStands>);
+pub struct Standings(Recipient<HowStand>);
 
 impl Standings {
     /// Those of a connection.
@@ -24,7 +24,12 @@ impl Standings {
 
     /// How a lane stands; nothing when it holds nothing, or the connection has ended.
     pub async fn lane(&self, lane: Lane) -> Option<LaneStanding> {
-        self.0.send(HowStands(lane)).await.ok().flatten()
+        self.lanes(vec![lane]).await.into_iter().next().flatten()
+    }
+
+    /// The same of several, in their order; nothing of any when the connection has ended.
+    pub async fn lanes(&self, lanes: Vec<Lane>) -> Vec<Option<LaneStanding>> {
+        self.0.send(HowStand(lanes)).await.unwrap_or_default()
     }
 }
 
@@ -52,10 +57,16 @@ pub struct Pause {
     said: bool,
 }
 
-impl Handler<HowStands> for Connection {
-    type Result = Option<LaneStanding>;
+impl Handler<HowStand> for Connection {
+    type Result = Vec<Option<LaneStanding>>;
 
-    fn handle(&mut self, HowStands(lane): HowStands, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, HowStand(lanes): HowStand, _: &mut Self::Context) -> Self::Result {
+        lanes.into_iter().map(|lane| self.standing(lane)).collect()
+    }
+}
+
+impl Connection {
+    fn standing(&self, lane: Lane) -> Option<LaneStanding> {
         let facts = self.lanes.get(&lane)?;
         let connected = self.socket.is_some();
         let sent_through = self.outbox.sent_through(lane).filter(|_| connected);
@@ -64,9 +75,7 @@ impl Handler<HowStands> for Connection {
             pause: facts.pause.clone().filter(|_| connected),
         })
     }
-}
 
-impl Connection {
     /// The server lets a lane wait.
     pub(super) fn note_pause(&mut self, lane: Lane, reason: String, wait: Millis) {
         let now_ms = clock::wall_ms();

@@ -1,7 +1,10 @@
 //! Conditions: the predetermined event of a source, as an expression in CEL.
 //!
-//! An expression is compiled once. It sees the fields of its source's events and nothing else; a name
-//! that is no field is refused when the config is read, not when the first event comes.
+//! An expression is compiled once. It sees the fields of its source's events and nothing else; what can
+//! never work in it is refused when the config is read, not when the first event comes.
+
+mod foresight;
+mod oracle;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use cel::objects::{Key, Map};
 use cel::{Context, Program, Value};
 use serde_json::Value as Json;
 
+use self::foresight::Foresight;
 use super::event::Event;
 
 /// A longer expression is a program, and belongs into one.
@@ -21,6 +25,7 @@ pub struct Condition {
     program: Program,
     /// The fields that it looks at.
     fields: Vec<String>,
+    doubts: Vec<String>,
 }
 
 impl Condition {
@@ -37,13 +42,14 @@ impl Condition {
             let first = errors.errors.first().map(|error| error.msg.clone());
             first.unwrap_or_else(|| errors.to_string()).replace('\n', " ")
         })?;
-        let names = program.references();
-        let mut used: Vec<String> = names.variables().into_iter().map(str::to_owned).collect();
-        used.sort_unstable();
-        if let Some(unknown) = used.iter().find(|name| !fields.contains(&name.as_str())) {
-            return Err(format!("expected one of {}; found `{unknown}`", fields.join(", ")));
-        }
-        Ok(Self { source: source.to_owned(), program, fields: used })
+        let Foresight { fields, doubts } = foresight::look(&program, fields)?;
+        Ok(Self { source: source.to_owned(), program, fields, doubts })
+    }
+
+    /// What its author should look at again, in words.
+    #[must_use]
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
     }
 
     /// Whether the event is one.

@@ -8,6 +8,7 @@ mod event;
 pub mod exec;
 pub mod host;
 mod http;
+mod kinds;
 mod library;
 mod lines;
 mod load;

@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use paquebot_actors::clock;
 use paquebot_actors::source::Problem;
 use paquebot_protocol::{ClientId, Number, PacketId};
-use paquebot_store::{DeadLetterFilter, Reply, Spool, SpoolLetter, SpoolLetters};
+use paquebot_store::{DeadLetterFilter, Spool, SpoolLetter, SpoolLetters};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
-use super::{Resent, STORED_NAMED_MAX, in_full, unavailable};
+use super::{Resent, STORED_NAMED_MAX, in_full};
 use crate::admin::ClientView;
 use crate::admin::answers::DeadLetterFacts;
+use crate::admin::store;
 
 /// What is read, stored anew or removed at once.
 const PAGE_BYTES: usize = 512 * 1024;
@@ -120,7 +120,7 @@ impl ClientDesk {
         if places.is_empty() {
             return Ok(ControlFlow::Continue(()));
         }
-        let done = ask(|reply| self.spool.resend_dead_letters(places, reply)).await?;
+        let done = store::read(|reply| self.spool.resend_dead_letters(places, reply)).await?;
         resent.stored += done.stored.len() as u64;
         for (place, stored) in &done.stored {
             if resent.named.len() < STORED_NAMED_MAX
@@ -139,7 +139,7 @@ impl ClientDesk {
     }
 
     async fn discard_at(&self, places: Vec<Number>) -> Result<u64, Problem> {
-        ask(|reply| self.spool.discard_dead_letters(places, reply)).await
+        store::read(|reply| self.spool.discard_dead_letters(places, reply)).await
     }
 
     fn is_meant(&self, letter: &SpoolLetter, filter: &DeadLetterFilter) -> bool {
@@ -213,17 +213,5 @@ pub(in crate::admin) async fn find(
 }
 
 async fn read(spool: &Spool, after: Number) -> Result<SpoolLetters, Problem> {
-    ask(|reply| spool.dead_letters(after, PAGE_BYTES, reply)).await
-}
-
-/// Asks the spool.
-async fn ask<T: Send + 'static, E: std::error::Error + Send + 'static>(
-    question: impl FnOnce(Reply<Result<T, E>>),
-) -> Result<T, Problem> {
-    let (answer, answered) = oneshot::channel::<Result<T, E>>();
-    question(Box::new(move |found| drop(answer.send(found))));
-    match answered.await {
-        Ok(found) => found.map_err(|error| unavailable("store-failed", error.to_string())),
-        Err(_) => Err(unavailable("stopping", "the spool is closed".to_owned())),
-    }
+    store::read(|reply| spool.dead_letters(after, PAGE_BYTES, reply)).await
 }

@@ -25,7 +25,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 pub(super) use client::find as find_of_client;
-pub(super) use server::ask;
 
 use super::answers::{DeadLetterFacts, DeadLetters};
 use super::{ClientView, ServerView};
@@ -340,8 +339,4 @@ fn in_full(
 fn not_found(id: PacketId) -> Problem {
     let detail = format!("expected a dead letter of packet {id}, found none");
     Problem::new("not-found", "there is no such thing", StatusCode::NOT_FOUND, detail)
-}
-
-fn unavailable(code: &str, detail: String) -> Problem {
-    Problem::new(code, "it cannot be done now", StatusCode::SERVICE_UNAVAILABLE, detail)
 }

@@ -4,15 +4,13 @@ use paquebot_actors::clock;
 use paquebot_actors::replay::{ReplayDesk, ReplayError, Replayed};
 use paquebot_actors::source::Problem;
 use paquebot_protocol::PacketId;
-use paquebot_store::{
-    DeadLetter, DeadLetterFilter, DeadLetterPage, Ledger, LedgerError, ListedLetter, Reply,
-};
+use paquebot_store::{DeadLetter, DeadLetterFilter, DeadLetterPage, Ledger, ListedLetter};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
-use super::{PAGE_MAX, in_full, not_found, unavailable};
+use super::{PAGE_MAX, in_full, not_found};
 use crate::admin::ServerView;
 use crate::admin::answers::DeadLetterFacts;
+use crate::admin::store::{ask_ledger, of_ledger, unavailable};
 
 /// The ledger looks at so many rows for a page and gives a short one then; so often it is asked to go on.
 const SHORT_PAGES_MAX: usize = 100;
@@ -57,7 +55,7 @@ impl ServerDesk {
     }
 
     pub(super) async fn discard_one(&self, id: PacketId) -> Result<u64, Problem> {
-        ask(|reply| self.ledger.discard_dead_letters(vec![id], reply)).await
+        ask_ledger(|reply| self.ledger.discard_dead_letters(vec![id], reply)).await
     }
 
     pub(super) async fn discard(&self, mut filter: DeadLetterFilter) -> Result<u64, Problem> {
@@ -69,7 +67,8 @@ impl ServerDesk {
             left -= letters.len().min(left);
             if !letters.is_empty() {
                 let ids = letters.iter().map(|one| one.letter.id).collect();
-                discarded += ask(|reply| self.ledger.discard_dead_letters(ids, reply)).await?;
+                discarded +=
+                    ask_ledger(|reply| self.ledger.discard_dead_letters(ids, reply)).await?;
             }
             match next {
                 Some(next) => filter.after = Some(next),
@@ -84,7 +83,7 @@ impl ServerDesk {
     }
 
     async fn letters(&self, filter: DeadLetterFilter) -> Result<DeadLetterPage, Problem> {
-        ask(|reply| self.ledger.list_dead_letters(filter, reply)).await
+        ask_ledger(|reply| self.ledger.list_dead_letters(filter, reply)).await
     }
 }
 
@@ -110,17 +109,4 @@ fn of_replay(error: &ReplayError) -> Problem {
         ReplayError::Ledger(error) => of_ledger(error),
         _ => unavailable(code, error.to_string()),
     }
-}
-
-fn of_ledger(error: &LedgerError) -> Problem {
-    unavailable("ledger-failed", error.to_string())
-}
-
-/// Asks the ledger.
-pub(in crate::admin) async fn ask<T: Send + 'static>(
-    question: impl FnOnce(Reply<Result<T, LedgerError>>),
-) -> Result<T, Problem> {
-    let (answer, answered) = oneshot::channel::<Result<T, LedgerError>>();
-    question(Box::new(move |found| drop(answer.send(found))));
-    answered.await.unwrap_or(Err(LedgerError::Closed)).map_err(|error| of_ledger(&error))
 }

@@ -3,20 +3,21 @@
 
 use paquebot_actors::clock;
 use paquebot_actors::connection::LaneStanding;
+use paquebot_actors::source::Problem;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_protocol::{Packet, PacketId, SpoolId};
-use paquebot_store::{LaneState, LaneTotals, ReadError, SpoolLetter, Stretch};
+use paquebot_store::{LaneState, LaneTotals, SpoolLetter, Stretch};
 
 use super::super::answers::{ClientTrace, LinkFacts, PauseFacts};
 use super::super::dead_letters::find_of_client;
 use super::super::status::ClientView;
-use super::{UNKNOWN, answer};
+use super::super::store::read;
+use super::UNKNOWN;
 
-pub(super) async fn trace(client: &ClientView, id: PacketId) -> Result<ClientTrace, String> {
+pub(super) async fn trace(client: &ClientView, id: PacketId) -> Result<ClientTrace, Problem> {
     let status = client.spool.status();
     if status.dead_letters > 0 {
-        let found = find_of_client(&client.spool, id).await;
-        if let Some(letter) = found.map_err(|problem| problem.detail().to_owned())? {
+        if let Some(letter) = find_of_client(&client.spool, id).await? {
             return Ok(of_letter(&letter));
         }
     }
@@ -100,10 +101,8 @@ async fn of_pending(
     client: &ClientView,
     id: PacketId,
     lane: LaneState,
-) -> Result<ClientTrace, String> {
-    let stretches: Result<Vec<Stretch>, ReadError> =
-        answer(|reply| client.spool.read(id.lane, id.number, 1, reply)).await?;
-    let stretches = stretches.map_err(|error| error.to_string())?;
+) -> Result<ClientTrace, Problem> {
+    let stretches = read(|reply| client.spool.read(id.lane, id.number, 1, reply)).await?;
     let target = Some(lane.target.to_string());
     let run = match stretches.into_iter().next() {
         Some(Stretch::Run { run, .. }) if (run.first()..=run.last()).contains(&id.number) => run,
@@ -136,12 +135,7 @@ async fn of_pending(
         created: packet.as_ref().map(|packet| clock::rfc3339(packet.created_ms)),
         size: packet.as_ref().map(|packet| packet.data.len() as u64),
         packets_before: Some(id.number.since(lane.acked_through).saturating_sub(1)),
-        pause: pause.map(|pause| PauseFacts {
-            since: clock::rfc3339(pause.since_ms),
-            times: pause.times,
-            next_try: clock::rfc3339(pause.until_ms),
-            reason: pause.reason,
-        }),
+        pause: pause.map(PauseFacts::of),
         connection: Some(LinkFacts {
             state: link.state,
             server: link.server,

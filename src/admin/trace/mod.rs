@@ -3,22 +3,16 @@
 mod client;
 mod server;
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use paquebot_actors::source::Problem;
 use paquebot_protocol::PacketId;
-use paquebot_store::Reply;
-use tokio::sync::oneshot;
 
 use super::answers::{ClientTrace, ServerTrace, Trace};
-use super::{ClientView, ServerView, failed};
-
-/// A store that lives answers far sooner.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::{ClientView, ServerView};
 
 /// A packet that was never seen.
 const UNKNOWN: &str = "unknown";
@@ -40,27 +34,25 @@ pub(super) fn routes(client: Option<ClientView>, server: Option<ServerView>) -> 
     route.with_state(Parts { client, server })
 }
 
-async fn trace(State(parts): State<Parts>, Path(id): Path<String>) -> Response {
-    let id: PacketId = match id.parse() {
-        Ok(id) => id,
-        Err(error) => return failed(StatusCode::BAD_REQUEST, &format!("packet id: {error}")),
-    };
+async fn trace(State(parts): State<Parts>, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id: PacketId =
+        id.parse().map_err(|error| Problem::bad_request(format!("packet id: {error}")))?;
     let client = match &parts.client {
-        Some(client) => client::trace(client, id).await.map(Some),
-        None => Ok(None),
+        Some(client) => Some(client::trace(client, id).await?),
+        None => None,
     };
     let server = match &parts.server {
-        Some(server) => server::trace(server, id).await.map(Some),
-        None => Ok(None),
-    };
-    let (client, server) = match (client, server) {
-        (Ok(client), Ok(server)) => (client, server),
-        (Err(why), _) | (_, Err(why)) => return failed(StatusCode::SERVICE_UNAVAILABLE, &why),
+        Some(server) => Some(server::trace(server, id).await?),
+        None => None,
     };
     let state = summary(client.as_ref(), server.as_ref());
-    let status = if state == UNKNOWN { StatusCode::NOT_FOUND } else { StatusCode::OK };
     let found = Trace { id: id.to_string(), state, client, server };
-    (status, Json(found)).into_response()
+    if state == UNKNOWN {
+        let detail = format!("expected a packet that was seen here, found none with the id {id}");
+        let (title, status) = ("there is no such thing", StatusCode::NOT_FOUND);
+        return Err(Problem::new("not-found", title, status, detail).with(&found));
+    }
+    Ok(Json(found).into_response())
 }
 
 /// What both sides say together: an outcome counts before what is still on its way, and what the
@@ -76,16 +68,5 @@ fn summary(client: Option<&ClientTrace>, server: Option<&ServerTrace>) -> &'stat
         (Some("done" | UNKNOWN), Some(of_server)) => of_server,
         (Some(of_client), _) => of_client,
         (None, of_server) => of_server.unwrap_or(UNKNOWN),
-    }
-}
-
-/// Asks a store, which may be gone.
-async fn answer<T: Send + 'static>(ask: impl FnOnce(Reply<T>)) -> Result<T, String> {
-    let (answer, answered) = oneshot::channel();
-    ask(Box::new(move |found| drop(answer.send(found))));
-    match tokio::time::timeout(PATIENCE, answered).await {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(_)) => Err("the store is closed".to_owned()),
-        Err(_) => Err(format!("the store does not answer within {PATIENCE:?}")),
     }
 }

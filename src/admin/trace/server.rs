@@ -3,17 +3,18 @@
 
 use paquebot_actors::clock;
 use paquebot_actors::session::standing::{LaneAtSession, Paused};
+use paquebot_actors::source::Problem;
 use paquebot_protocol::{Number, PacketId};
 use paquebot_store::{Passage, Traced, Tried};
 
 use super::super::answers::{PauseFacts, ServerTrace};
 use super::super::status::ServerView;
-use super::{UNKNOWN, WAITING, answer};
+use super::super::store::read;
+use super::{UNKNOWN, WAITING};
 
-pub(super) async fn trace(server: &ServerView, id: PacketId) -> Result<ServerTrace, String> {
-    let traced = answer(|reply| server.store.trace(id, reply)).await?;
+pub(super) async fn trace(server: &ServerView, id: PacketId) -> Result<ServerTrace, Problem> {
     let Traced { client, spool, retired, cursor, passed, letter, tried } =
-        traced.map_err(|error| error.to_string())?;
+        read(|reply| server.store.trace(id, reply)).await?;
     let Some(client) = client else {
         return Ok(saying(UNKNOWN, "nothing came from its spool", ServerTrace::default()));
     };

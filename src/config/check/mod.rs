@@ -223,7 +223,9 @@ fn tell_handler(report: &mut Report, handler: &Handler) {
         HandlerKind::Log { level } => report.line(2, &told_level(*level)),
         _ => {}
     }
-    report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
+    if !matches!(handler.kind, HandlerKind::Log { .. } | HandlerKind::Discard) {
+        report.line(2, &format!("not handled: {}", told_tries(handler.retry)));
+    }
 }
 
 fn tell_destination(report: &mut Report, destination: &Destination) {

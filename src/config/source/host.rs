@@ -43,6 +43,9 @@ pub(super) fn read(section: &mut Section<'_>, name: Option<&str>) -> Result<Sour
         }
     };
     let threshold = read_threshold(section);
+    if let (Ok(metric), Ok((side, level))) = (&metric, &threshold) {
+        check_reach(section, *metric, *side, *level);
+    }
     let clear = read_clear(section, threshold.as_ref().ok());
     let lasting = section.optional("for", &kind::duration(LASTING), Duration::ZERO);
     let recipe = Recipe::read(section, name, &HOST_FIELDS);
@@ -68,6 +71,30 @@ fn read_threshold(section: &mut Section<'_>) -> Result<(Side, Level), Reported> 
             Err(section.complain("below", Fault::NoEffect { reason }))
         }
     }
+}
+
+/// A threshold that no figure passes makes no event, and one that every figure passes makes one event.
+fn check_reach(section: &Section<'_>, metric: Metric, side: Side, level: Level) {
+    let most = match metric {
+        Metric::CpuPercent | Metric::MemoryPercent | Metric::DiskPercent => 100.0,
+        Metric::Load1 => f64::INFINITY,
+        Metric::TemperatureCelsius => return,
+    };
+    let figure = level.figure();
+    let (key, passable, expected) = match side {
+        Side::Above => ("above", (0.0..most).contains(&figure), "0 or more"),
+        Side::Below => ("below", figure > 0.0 && figure <= most, "more than 0"),
+    };
+    if passable {
+        return;
+    }
+    let end = match (side, most.is_finite()) {
+        (_, false) => "",
+        (Side::Above, true) => " and less than 100",
+        (Side::Below, true) => " and no more than 100",
+    };
+    let expected = format!("{expected}{end}: a {} passes no other threshold", metric.name());
+    section.complain(key, Fault::Value { expected, found: figure.to_string() });
 }
 
 /// Where the way back ends: not beyond the threshold, or nothing would ever be cleared for good.

@@ -81,7 +81,10 @@ impl Desk {
             }
             Ok(Err(error)) => Err(Problem::bad_request(format!("the body ended early: {error}"))),
             Err(_) => {
-                let detail = format!("expected the whole body within {BODY_MAX:?}, found a part");
+                let detail = format!(
+                    "expected the whole body within {} s, found a part",
+                    BODY_MAX.as_secs()
+                );
                 Err(Problem::bad_request(detail))
             }
         }
@@ -131,7 +134,10 @@ impl Desk {
         let found = |error| Problem::bad_request(format!("timeout: {error}"));
         let timeout = (self.parse_duration)(text).map_err(found)?;
         if timeout > WAIT_MAX {
-            return Err(found(format!("expected at most {WAIT_MAX:?}, found {text:?}")));
+            return Err(found(format!(
+                "expected at most {} min, found {text:?}",
+                WAIT_MAX.as_secs() / 60
+            )));
         }
         Ok(Wait { for_handled, timeout })
     }

@@ -9,6 +9,7 @@ use paquebot_protocol::PacketId;
 use paquebot_protocol::frame::SkipReason;
 use paquebot_store::AppendError;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// Seconds after which a full spool or a failing disk is worth another try.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -27,6 +28,9 @@ pub struct Problem {
     /// The line of the request that it is about, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
+    /// What else is known.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 impl Problem {
@@ -40,7 +44,15 @@ impl Problem {
     #[must_use]
     pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
         let urn = format!("urn:paquebot:problem:{code}");
-        Self { urn, title, status: status.as_u16(), detail, path: None, line: None }
+        Self {
+            urn,
+            title,
+            status: status.as_u16(),
+            detail,
+            path: None,
+            line: None,
+            more: Map::new(),
+        }
     }
 
     /// The same with more to say.
@@ -53,6 +65,15 @@ impl Problem {
     /// The same about one line of a request, from 1.
     pub(super) fn at_line(self, line: usize) -> Self {
         Self { line: Some(line), ..self }
+    }
+
+    /// The same with what else is known, when that is an object.
+    #[must_use]
+    pub fn with(mut self, more: &impl Serialize) -> Self {
+        if let Ok(Value::Object(more)) = serde_json::to_value(more) {
+            self.more = more;
+        }
+        self
     }
 
     pub(crate) fn bad_target(detail: String) -> Self {
