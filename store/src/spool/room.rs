@@ -175,11 +175,11 @@ mod tests {
             while let Some(room) = fill.room(commit_bytes, rest) {
                 match room {
                     Room::Enough => {
-                        (fill.filled, taken) = (fill.filled + packet_bytes, taken + packet_bytes)
+                        (fill.filled, taken) = (fill.filled + packet_bytes, taken + packet_bytes);
                     }
                     Room::Grow(grown) => (rest, fill.len) = (rest - (grown - fill.len), grown),
                     Room::Rotate(fresh) => {
-                        (rest, fill.len, fill.filled) = (rest - fresh, fresh, base)
+                        (rest, fill.len, fill.filled) = (rest - fresh, fresh, base);
                     }
                 }
             }
