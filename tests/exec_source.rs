@@ -162,7 +162,7 @@ fn an_output_that_is_too_long_is_an_error_and_no_packet() {
     );
     let found = await_handled(&broker, 1);
     assert_eq!(found[0].len(), 65_536);
-    common::until("it is counted", || error_count(&broker) == Some(1.0));
+    until("it is counted", || error_count(&broker) == Some(1.0));
     let said = "expected at most 65536 bytes, found 65537: not sent";
     assert!(log(&broker).contains(said), "{}", log(&broker));
 }

@@ -20,7 +20,7 @@ fn send(rig: &SpoolRig, key: Option<u128>) -> Stored {
     let part = Part { target: target("orders"), batch: batch(&data(0, 1, 100)), key };
     let (positions, count) = (Vec::new(), Some(rig.spool.counts().of("source/sent/shop")));
     let stored = ask(|reply| {
-        rig.spool.store(Parcel { parts: vec![part], positions, patience: None, count, reply })
+        rig.spool.store(Parcel { parts: vec![part], positions, patience: None, count, reply });
     });
     stored.unwrap()[0]
 }

@@ -13,7 +13,7 @@ mod common;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::{CrashDisk, SpoolRig, ask, batch, data, options, target, until};
+use common::{CrashDisk, SpoolRig, batch, data, options, target, until};
 use paquebot_protocol::{Lane, Number};
 use paquebot_store::{
     Append, AppendError, FullOf, LanePolicy, Parcel, Part, Patience, Policies, SpoolOptions,
@@ -178,7 +178,8 @@ fn ask(rig: &SpoolRig, bytes: usize, patience: &Patience) -> mpsc::Receiver<Answ
         vec![Part { target: target("block.1"), batch: batch(&[vec![b'x'; bytes]]), key: None }];
     let reply = Box::new(move |stored| drop(answer.send(stored)));
     let patience = Some(patience.clone());
-    rig.spool.store(Parcel { parts, positions: Vec::new(), patience, reply });
+    let (positions, count) = (Vec::new(), None);
+    rig.spool.store(Parcel { parts, positions, patience, count, reply });
     answered
 }
 
@@ -313,7 +314,10 @@ fn a_parcel_for_several_targets_makes_way_as_one_packet_does() {
             key: None,
         });
         let (parts, positions, count) = (parts.collect(), Vec::new(), None);
-        let stored = ask(|reply| rig.spool.store(Parcel { parts, positions, count, reply }));
+        let patience = None;
+        let stored = common::ask(|reply| {
+            rig.spool.store(Parcel { parts, positions, patience, count, reply });
+        });
         assert!(stored.is_ok(), "round {round}: {stored:?}");
     }
 }

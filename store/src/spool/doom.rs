@@ -101,7 +101,6 @@ pub(super) fn gone(run: &Run, reason: SkipReason) -> Option<Tombstone> {
     Some(Tombstone { first, last, chain, chain_after, reason })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "stands in a map_err")]
 pub(super) fn unreadable(trouble: Trouble) -> AppendError {
     match trouble {
         Trouble::Missing(at) => AppendError::Failed(format!("no packet {at} that can be read")),

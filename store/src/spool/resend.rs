@@ -28,13 +28,13 @@ pub(super) enum OfLetters {
 
 impl Writer {
     /// Does something with letters.
-    pub(super) fn of_letters(&mut self, places: Vec<Number>, of: OfLetters) {
+    pub(super) fn of_letters(&mut self, places: &[Number], of: OfLetters) {
         if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
             self.commit();
         }
         match of {
-            OfLetters::Resend(promise) => self.resend(&places, promise),
-            OfLetters::Discard(promise) => self.discard(&places, promise),
+            OfLetters::Resend(promise) => self.resend(places, promise),
+            OfLetters::Discard(promise) => self.discard(places, promise),
         }
     }
 

@@ -231,7 +231,7 @@ impl Writer {
             Order::Drop { lane, waived } => self.waive(lane, waived),
             Order::Bury(burial) => self.bury(burial),
             Order::Doom(doomed) => self.doom(doomed),
-            Order::Letters(places, of) => self.of_letters(places, of),
+            Order::Letters(places, of) => self.of_letters(&places, of),
             Order::Expire { lane, from } => self.look_through(lane, from, self.shared.now()),
             Order::Swept(swept) => self.swept(swept),
             Order::Damaged(damage, ask) => self.damaged(damage, ask),

@@ -22,12 +22,6 @@ pub struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
-    /// The path at which there is nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    /// The line of the request that it is about, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<usize>,
     /// What else is known.
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -44,15 +38,7 @@ impl Problem {
     #[must_use]
     pub fn new(code: &str, title: &'static str, status: StatusCode, detail: String) -> Self {
         let urn = format!("urn:paquebot:problem:{code}");
-        Self {
-            urn,
-            title,
-            status: status.as_u16(),
-            detail,
-            path: None,
-            line: None,
-            more: Map::new(),
-        }
+        Self { urn, title, status: status.as_u16(), detail, more: Map::new() }
     }
 
     /// The same with more to say.
@@ -63,15 +49,16 @@ impl Problem {
     }
 
     /// The same about one line of a request, from 1.
-    pub(super) fn at_line(self, line: usize) -> Self {
-        Self { line: Some(line), ..self }
+    pub(super) fn at_line(mut self, line: usize) -> Self {
+        self.more.insert("line".to_owned(), line.into());
+        self
     }
 
     /// The same with what else is known, when that is an object.
     #[must_use]
     pub fn with(mut self, more: &impl Serialize) -> Self {
         if let Ok(Value::Object(more)) = serde_json::to_value(more) {
-            self.more = more;
+            self.more.extend(more);
         }
         self
     }
@@ -127,8 +114,9 @@ impl Problem {
     fn no_path(path: &str) -> Self {
         let detail = format!("expected a path that is served here, found {path}");
         let title = "there is nothing at this path";
-        let problem = Self::new("not-found", title, StatusCode::NOT_FOUND, detail);
-        Self { path: Some(path.to_owned()), ..problem }
+        let mut problem = Self::new("not-found", title, StatusCode::NOT_FOUND, detail);
+        problem.more.insert("path".to_owned(), path.into());
+        problem
     }
 
     /// The path does not take this method; the header `Allow` says which it takes.
