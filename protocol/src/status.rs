@@ -177,6 +177,8 @@ impl Told {
         if status.whole {
             self.lanes.clear();
         }
+        // What goes makes room for what comes.
+        status.lanes.sort_by_key(|backlog| backlog.packets > 0);
         for backlog in std::mem::take(&mut status.lanes) {
             if backlog.packets == 0 {
                 self.lanes.remove(&backlog.lane);
