@@ -179,7 +179,9 @@ impl Writer {
                 continue;
             }
             for (envelope, run) in moved {
-                written.added += insert(runs, *envelope, run, entry)?;
+                // What a run has before its piece is hidden, or a piece of its own.
+                let cut = run.part(moving.from, run.last()).filter(|_| run.first() < moving.from);
+                written.added += insert(runs, *envelope, cut.as_ref().unwrap_or(run), entry)?;
             }
             let through = moved.last().map_or(Number::NONE, |(_, run)| run.last());
             let left = moving.piece.after(through);
