@@ -334,7 +334,7 @@ fn a_flood_of_dead_letters_ends_at_the_quota_of_whoever_sends_it() {
             match peer.hear().expect("a server that goes on") {
                 Control::Dead(letters) => dead += letters.numbers.len(),
                 Control::Ack(acks) => {
-                    waits.retain(|lane| acks.iter().all(|ack| ack.lane.0 != *lane))
+                    waits.retain(|lane| acks.iter().all(|ack| ack.lane.0 != *lane));
                 }
                 Control::Pause(pause) => {
                     assert!(pause.reason.contains("dead letters"), "{}", pause.reason);

@@ -59,13 +59,20 @@ pub(super) fn client(config: PathBuf, load: LoadArgs) -> Result<(), Failure> {
             (_, BenchSource::Http) => settled(client, load, None).await,
             (_, BenchSource::Tail) => settled(client, load, Some(GrowingLog::make(&dir)?)).await,
         };
-        figures["wire_bytes"] = json!(client.view().board.sent_bytes());
-        figures["spool_file_bytes"] = json!(client.spool().status().file_bytes);
+        add(&mut figures, "wire_bytes", json!(client.view().board.sent_bytes()));
+        add(&mut figures, "spool_file_bytes", json!(client.spool().status().file_bytes));
         println!("{figures}");
         // The figures of this process are read while it lives; then it is stopped from outside.
         std::future::pending::<()>().await;
         process.stop().await
     })
+}
+
+/// Adds a figure.
+pub(super) fn add(figures: &mut Value, name: &str, figure: Value) {
+    if let Value::Object(figures) = figures {
+        figures.insert(name.to_owned(), figure);
+    }
 }
 
 /// Waits for a line, or for the end of whoever would send it.
@@ -114,7 +121,7 @@ async fn library(client: &ClientPart, load: LoadArgs) -> Result<Value, Failure> 
         "stored_last_tenth_seconds": seconds(report.stored) - seconds(last),
     });
     if load.phase == Phase::Whole {
-        figures["handled_us"] = percentiles(&report.handled_us);
+        add(&mut figures, "handled_us", percentiles(&report.handled_us));
     }
     Ok(figures)
 }

@@ -11,7 +11,7 @@ use paquebot_actors::clock;
 use super::args::{BenchArgs, BenchHandler, BenchSource, LoadArgs, Phase};
 use super::child::Part;
 use super::figures::Figures;
-use super::load::READY;
+use super::load::{READY, add};
 use super::log::LOG;
 use super::progress::Progress;
 use super::usage::Usage;
@@ -103,7 +103,7 @@ impl<'a> Pipe<'a> {
             // The spool is looked at a thousand times a second; whoever waits for answers knows.
             let posted = poster.line()?;
             for key in ["stored_seconds", "stored_us"] {
-                figures[key] = posted.get(key).cloned().unwrap_or_default();
+                add(figures, key, posted.get(key).cloned().unwrap_or_default());
             }
         }
         let mut all = Figures::read(&figures)?;

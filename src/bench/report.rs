@@ -59,8 +59,8 @@ impl Report {
             "in_flight": self.args.in_flight(),
             "targets": self.args.targets,
             "clients": self.args.clients,
-            "source": name(self.args.source),
-            "handler": name(self.args.handler),
+            "source": name(&self.args.source),
+            "handler": name(&self.args.handler),
             "backlog": self.args.backlog,
             "runs": self.args.runs,
         });
@@ -105,8 +105,8 @@ impl Report {
             args.in_flight(),
             counted(args.targets, "target"),
             counted(args.clients, "client"),
-            name(args.source),
-            name(args.handler),
+            name(&args.source),
+            name(&args.handler),
             counted(args.runs, "run"),
         );
         out.push_str(&table.trim_fmt());
@@ -149,7 +149,7 @@ fn json_of(run: &Figures) -> Value {
 }
 
 /// How an option's value is written.
-fn name(value: impl ValueEnum) -> String {
+fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

@@ -122,9 +122,7 @@ impl Sending<'_> {
         say(&printed)?;
         match (args.wait, state) {
             (_, Some("filtered")) => {
-                remark(&format!(
-                    "filtered: the source does not want this event; nothing is stored"
-                ));
+                remark("filtered: the source does not want this event; nothing is stored");
                 Ok(())
             }
             (Wait::Handled, state) if state != Some("handled") => {

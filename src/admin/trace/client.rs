@@ -16,10 +16,10 @@ use super::UNKNOWN;
 
 pub(super) async fn trace(client: &ClientView, id: PacketId) -> Result<ClientTrace, Problem> {
     let status = client.spool.status();
-    if status.dead_letters > 0 {
-        if let Some(letter) = find_of_client(&client.spool, id).await? {
-            return Ok(of_letter(&letter));
-        }
+    if status.dead_letters > 0
+        && let Some(letter) = find_of_client(&client.spool, id).await?
+    {
+        return Ok(of_letter(&letter));
     }
     let identity = status.identity.unwrap_or(client.identity);
     let is_ours = |spool: SpoolId| spool == identity.spool || Some(spool) == identity.replaces;
