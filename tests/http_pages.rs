@@ -120,10 +120,12 @@ fn a_command_that_meets_the_wrong_side_says_so() {
     let at = |port: u16| format!("http://127.0.0.1:{port}");
     let (client, server) = (at(broker.client_admin_port), at(broker.server_admin_port));
     let mut asked = program();
-    let asked = asked.args(["dead-letters", "list"]).env("PAQUEBOT_ADMIN", client).output();
+    let asked = asked.args(["handlers", "list"]).env("PAQUEBOT_ADMIN", client).output();
     let mut sent = program();
     let sent = sent.args(["send", "a", "x", "--client"]).arg(server).output();
-    for (done, hint) in [(asked.unwrap(), "is it a server?"), (sent.unwrap(), "is it a client?")] {
+    for (done, hint) in
+        [(asked.unwrap(), "a client where a server is meant?"), (sent.unwrap(), "is it a client?")]
+    {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         assert_eq!(done.status.code(), Some(69), "{said}");
         assert!(said.contains(hint), "{said}");

@@ -109,7 +109,7 @@ fn lists_have_heads_and_columns_that_stand_below_each_other() {
     };
     let letters = said_list(&broker, &["dlq", "list"]);
     assert_eq!(letters.len(), 13);
-    assert!(letters[0].starts_with("ID  "), "{letters:?}");
+    assert!(letters[0].starts_with("SIDE    ID  "), "{letters:?}");
     for (head, cell) in [
         ("CLIENT", "till-1 "),
         ("TARGET", "lost "),

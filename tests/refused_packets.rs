@@ -110,7 +110,7 @@ fn a_packet_too_large_for_its_server_is_a_dead_letter_of_its_client_and_the_lane
     let listed = run(&broker, "client.toml", &["dlq", "list", "--limit", "1"]);
     let listed = String::from_utf8(listed.stdout).unwrap();
     let first = found[0]["id"].as_str().unwrap();
-    assert!(listed.starts_with(&format!("client  {first}  till-1  orders  -  ")), "{listed}");
+    assert!(listed.contains(&format!("\nclient  {first}  till-1  orders  -  ")), "{listed}");
     let (shown, code) = dlq(&broker, "client.toml", &["show", &ids[4]]);
     assert_eq!((code, shown["data"].as_str().unwrap()), (0, far_too_big.as_str()));
     let (_, code) = dlq_fails(&broker, &["show", &ids[0]]);
@@ -191,7 +191,7 @@ fn a_process_with_both_parts_shows_the_dead_letters_of_both() {
     assert_eq!(paged, all);
     let (found, _) = dlq(&broker, "server.toml", &["list", "--target", "orders.>"]);
     assert_eq!(found["dead_letters"].as_array().unwrap().len(), 3);
-    let (found, _) = dlq(&broker, "server.toml", &["discard", "--all", "--limit", "5"]);
+    let (found, _) = dlq(&broker, "server.toml", &["discard", "--all", "--yes", "--limit", "5"]);
     assert_eq!(found["discarded"], 5);
     assert_eq!(sides(&letters(&broker, "server.toml")), ["client"]);
 }

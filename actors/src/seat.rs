@@ -1,11 +1,12 @@
 //! Seats: how many connections a server allows, and what is counted for the one that has a seat.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use paquebot_protocol::frame::RefusedCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::meters::SessionMeters;
+use crate::seldom::Few;
 
 /// How many connections are allowed, and how many of them are taken.
 #[derive(Debug, Clone)]
@@ -13,6 +14,7 @@ pub struct Seats {
     free: Arc<Semaphore>,
     all: u32,
     meters: SessionMeters,
+    told: Arc<Mutex<Few>>,
 }
 
 impl Seats {
@@ -20,7 +22,8 @@ impl Seats {
     #[must_use]
     pub fn new(connections_max: usize, meters: SessionMeters) -> Self {
         let all = u32::try_from(connections_max.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        Self { free: Arc::new(Semaphore::new(all as usize)), all, meters }
+        let free = Arc::new(Semaphore::new(all as usize));
+        Self { free, all, meters, told: Arc::default() }
     }
 
     /// Waits until every session has ended.
@@ -36,7 +39,7 @@ impl Seats {
             meters.refused("connections");
             return None;
         };
-        Some(Seat { meters, _place: place })
+        Some(Seat { meters, told: Arc::clone(&self.told), _place: place })
     }
 }
 
@@ -44,6 +47,8 @@ impl Seats {
 #[derive(Debug)]
 pub struct Seat {
     meters: SessionMeters,
+    /// How much was logged of refusals, by all of them.
+    told: Arc<Mutex<Few>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -51,6 +56,11 @@ impl Seat {
     /// Packets came that had been handled before.
     pub(crate) fn duplicates(&self, packets: u64) {
         self.meters.duplicates(packets);
+    }
+
+    /// Whether one more refusal may be logged: they may come in thousands.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).is_due()
     }
 
     /// The client was refused, for a reason that may say more than the code.

@@ -85,12 +85,14 @@ fn list(door: &Door, which: &WhichArgs, limit: u64, in_json: bool) -> Result<(),
 /// Of a handler that is none there is nothing: that may be another mistake than it seems.
 fn check_handler(door: &Door, which: &WhichArgs) -> Result<(), Failure> {
     let Some(name) = &which.handler else { return Ok(()) };
-    match question::unknown_handler(door, name, ANSWER)? {
-        None => Ok(()),
-        Some(names) => {
+    match question::unknown_handler(door, name, ANSWER) {
+        Ok(Some(names)) => {
             let message = format!("--handler: expected one of {names}, found {name:?}");
             Err(Failure::new(Code::Data, message))
         }
+        // A client has dead letters, and no handlers.
+        Ok(None) | Err(Failure { code: Code::Unavailable, .. }) => Ok(()),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -200,7 +202,8 @@ fn confirm(door: &Door, chosen: &ChosenArgs) -> Result<(), Failure> {
         return Err(Failure::new(Code::Usage, message));
     }
     let status = question::ask(door, Method::GET, "/v1/status", None, ANSWER)?;
-    let there = status.pointer("/server/dead_letters").and_then(Value::as_u64).unwrap_or_default();
+    let of = |part: &str| status.pointer(part).and_then(Value::as_u64).unwrap_or_default();
+    let there = of("/server/dead_letters") + of("/client/dead_letters");
     let there = counted(there, "dead letter", "dead letters");
     let which = if facts(&chosen.which).is_empty() && chosen.limit.is_none() {
         format!("Discard all of them, {there}, for good?")

@@ -23,7 +23,7 @@ use crate::print::{remark, say};
 
 /// Lines of one request, and about their bytes; a source takes more.
 const LINES_MAX: usize = 1_000;
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// Lines that are refused and shown.
 const SHOWN_MAX: u64 = 10;

@@ -13,6 +13,7 @@ mod common;
 
 use common::{CrashDisk, Deed, LedgerRig, Plan, SpoolRig, data, fence, mark};
 use paquebot_protocol::Number;
+use paquebot_store::SpoolOptions;
 
 /// What a number of commits cost, each.
 #[derive(Debug)]
@@ -37,7 +38,8 @@ fn cost(disk: &CrashDisk, commits: u64, work: impl FnOnce()) -> Cost {
 /// Stores `commits` batches of `packets` packets of 256 bytes, each acknowledged when the next but one
 /// is stored, as on a link that keeps up.
 fn spool(commits: u64, packets: u64) -> Cost {
-    let rig = SpoolRig::new();
+    let options = SpoolOptions::new(common::dir(), 1 << 30, 100);
+    let rig = SpoolRig::open(CrashDisk::new(1), options).unwrap();
     let batch = data(0, packets, 256);
     // The first commits make the tables.
     for _ in 0..3 {

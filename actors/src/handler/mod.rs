@@ -47,8 +47,9 @@ fn when_recorded(
 ) -> Option<Reply<Result<Recorded, Unrecorded>>> {
     Some(Box::new(move |outcome: Result<Recorded, Unrecorded>| match outcome {
         Ok(recorded) => {
-            recorded.count_in(&delivery);
+            // Their clients wait for the first, and nobody for the second.
             recorded.settle();
+            recorded.count_in(&delivery);
             counted.increment(packets);
         }
         Err(unrecorded) => unrecorded.fail(),

@@ -245,7 +245,7 @@ pub struct Recorded {
 
 impl Recorded {
     /// Tells the sessions, which acknowledge.
-    pub fn settle(self) {
+    pub fn settle(&self) {
         self.attempts.iter().for_each(|attempt| settle(attempt, &self.letters));
     }
 

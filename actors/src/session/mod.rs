@@ -357,9 +357,11 @@ impl Handler<AdmitAnswer> for Session {
             }
             Err(error @ LedgerError::TooManySpools { .. }) => {
                 let (code, message) = (RefusedCode::Busy, error.to_string());
-                tracing::error!(client = self.client_name(), peer = %self.peer, %error,
-                    "a client is refused that comes under ever new spools: does it lose its data_dir \
-                     with each start?");
+                if self.seat.may_tell() {
+                    tracing::error!(client = self.client_name(), peer = %self.peer, %error,
+                        "a client is refused that comes under ever new spools: does it lose its \
+                         data_dir with each start?");
+                }
                 self.refuse_for("spools", code, message, Some(SPOOLS_RETRY_MS));
                 self.leave("it has too many spools", ctx);
             }

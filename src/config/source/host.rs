@@ -73,7 +73,7 @@ fn read_threshold(section: &mut Section<'_>) -> Result<(Side, Level), Reported> 
     }
 }
 
-/// A threshold that no figure passes makes no event, and one that every figure passes makes one event.
+/// A threshold that no figure passes makes no event.
 fn check_reach(section: &Section<'_>, metric: Metric, side: Side, level: Level) {
     let most = match metric {
         Metric::CpuPercent | Metric::MemoryPercent | Metric::DiskPercent => 100.0,
@@ -82,18 +82,13 @@ fn check_reach(section: &Section<'_>, metric: Metric, side: Side, level: Level) 
     };
     let figure = level.figure();
     let (key, passable, expected) = match side {
-        Side::Above => ("above", (0.0..most).contains(&figure), "0 or more"),
-        Side::Below => ("below", figure > 0.0 && figure <= most, "more than 0"),
+        Side::Above => ("above", figure < most, "less than 100"),
+        Side::Below => ("below", figure > 0.0, "more than 0"),
     };
     if passable {
         return;
     }
-    let end = match (side, most.is_finite()) {
-        (_, false) => "",
-        (Side::Above, true) => " and less than 100",
-        (Side::Below, true) => " and no more than 100",
-    };
-    let expected = format!("{expected}{end}: a {} passes no other threshold", metric.name());
+    let expected = format!("{expected}: a {} passes no other threshold", metric.name());
     section.complain(key, Fault::Value { expected, found: figure.to_string() });
 }
 

@@ -15,7 +15,7 @@ use super::bury::Burial;
 use super::envelope::Envelope;
 use super::facts::Tombstone;
 use super::quarantine::{self, Report};
-use super::read::{Ask, Reader, Trouble};
+use super::read::{Ask, LOOKS_MAX, Reader, Trouble};
 use super::scan;
 use super::view::View;
 use super::writer::{Order, Writer};
@@ -51,6 +51,11 @@ impl Reader {
     pub(super) fn declare(&mut self, lane: Lane, at: Number, ask: Option<Ask>) {
         let damage = match self.assess(lane, at) {
             Ok(Some((tombstone, lost))) => self.keep(lane, tombstone, lost),
+            // It was on its way into another segment.
+            Ok(None) if self.agains < LOOKS_MAX => {
+                (self.again, self.agains) = (ask, self.agains + 1);
+                return;
+            }
             Ok(None) => Err(Fault::Broken("packets that were moved meanwhile".into())),
             Err(Trouble::Missing(_)) => Err(Fault::damaged("a lane", "no end of the damage")),
             Err(Trouble::Fault(fault)) => Err(fault),

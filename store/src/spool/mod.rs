@@ -202,11 +202,8 @@ impl Spool {
         let (orders, ordered) = mpsc::sync_channel(ORDERS_MAX);
         let (mut writer, opened) = open::open(options, Arc::clone(&disk), on_commit, asks.clone())?;
         let (shared, orders) = (Arc::clone(&writer.shared), Arc::new(orders));
-        let reader = Reader {
-            shared: Arc::clone(&shared),
-            orders: Arc::downgrade(&orders),
-            sealed: SealedSegments::new(disk, writer.paths.clone()),
-        };
+        let sealed = SealedSegments::new(disk, writer.paths.clone());
+        let reader = Reader::new(Arc::clone(&shared), Arc::downgrade(&orders), sealed);
         writer.reading = Some(thread::start("spool-read", move || reader.run(&asked))?);
         let thread = Thread::start("spool", move || writer.run(&ordered))?;
         Ok((Self { shared, orders, asks, thread }, opened))

@@ -87,11 +87,8 @@ pub(super) fn open(
     let identity = Identity { spool, replaces, opened, nonce, ledger };
     shared.files().active = Some(Arc::clone(&active.db));
     let shared = Arc::new(shared);
-    let looking = Reader {
-        shared: Arc::clone(&shared),
-        orders: Weak::new(),
-        sealed: SealedSegments::new(Arc::clone(&disk), paths.clone()),
-    };
+    let sealed = SealedSegments::new(Arc::clone(&disk), paths.clone());
+    let looking = Reader::new(Arc::clone(&shared), Weak::new(), sealed);
     let mut writer = Writer {
         next_segment: active.number + 1,
         clock_kept: shared.clock_row().shown,

@@ -30,7 +30,7 @@ use crate::fault::Fault;
 use crate::reply::{Promise, Reply};
 
 /// How often a read looks again when something is not where it was said to be.
-const LOOKS_MAX: usize = 4;
+pub(super) const LOOKS_MAX: usize = 4;
 
 /// What a tombstone counts for in a read: as much as in a window.
 const TOMBSTONE_BYTES: usize = 64;
@@ -63,6 +63,9 @@ pub(super) struct Reader {
     /// Only while somebody holds a handle: the writer ends when nobody can ask any more.
     pub(super) orders: Weak<SyncSender<Order>>,
     pub(super) sealed: SealedSegments,
+    /// What is asked again at once, because what was not there has come, and how often that was so.
+    pub(super) again: Option<Ask>,
+    pub(super) agains: usize,
 }
 
 /// Why a read looks again, or fails.
@@ -81,9 +84,25 @@ impl<E: Into<Fault>> From<E> for Trouble {
 }
 
 impl Reader {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        orders: Weak<SyncSender<Order>>,
+        sealed: SealedSegments,
+    ) -> Self {
+        Self { shared, orders, sealed, again: None, agains: 0 }
+    }
+
     /// Answers until the spool is closed.
     pub(super) fn run(mut self, asks: &Receiver<Ask>) {
-        while let Ok(ask) = asks.recv() {
+        loop {
+            let ask = match self.again.take() {
+                Some(ask) => ask,
+                None => {
+                    self.agains = 0;
+                    let Ok(ask) = asks.recv() else { return };
+                    ask
+                }
+            };
             match ask {
                 Ask::Read { lane, from, bytes_max, promise } => {
                     let again = |promise| Ask::Read { lane, from, bytes_max, promise };

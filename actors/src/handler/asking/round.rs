@@ -196,7 +196,7 @@ impl Round {
             if let Ok(recorded) = &outcome {
                 recorded.count_in(&delivery);
             }
-            drop(answer.send(outcome.map(Recorded::settle)));
+            drop(answer.send(outcome.map(|recorded| recorded.settle())));
         };
         courier.record.do_send(Record {
             handler: Arc::clone(&courier.name),

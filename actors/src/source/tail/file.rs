@@ -192,10 +192,13 @@ impl Followed {
         Ok(true)
     }
 
-    /// Those that have no name any more come before those that may have taken it, the oldest first.
+    /// Those that have no name any more come before those that may have taken it, the oldest first: by
+    /// when they were written last, and in one tick of the clock by when they were made.
     pub(super) fn order(&self) -> impl Ord {
-        let written = self.file.as_ref().and_then(|file| file.metadata().ok()?.modified().ok());
-        (self.is_named, if self.is_named { None } else { written }, self.key)
+        let facts = self.file.as_ref().filter(|_| !self.is_named);
+        let facts = facts.and_then(|file| file.metadata().ok());
+        let times = facts.map(|facts| (facts.modified().ok(), facts.created().ok()));
+        (self.is_named, times, self.key)
     }
 
     /// Whether it is looked at often: something was written to it a short while ago.
