@@ -10,6 +10,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -206,7 +207,14 @@ fn whose_patience_runs_out_hears_what_is_in_the_way_and_nothing_is_stored_later(
     rig.spool.drop_through(Lane(1), Number(held), 0, 0);
     let stored = small.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!(stored[0].first, Number(1), "the first that is stored there");
-    let stored = ask(&rig, 900_000, &patience).recv_timeout(PATIENCE).unwrap().unwrap();
+    // The files go a moment after what was in them.
+    let stored = RefCell::new(None);
+    until("there is room", || {
+        let answer = ask(&rig, 900_000, &patience).recv_timeout(PATIENCE).unwrap();
+        *stored.borrow_mut() = answer.ok();
+        stored.borrow().is_some()
+    });
+    let stored = stored.into_inner().unwrap();
     assert_eq!(stored[0].first, Number(2), "where there is room, no patience is needed");
 }
 
