@@ -123,7 +123,9 @@ fn what_is_known_beforehand_is_there_at_0_from_the_start() {
         "silent",
         "slow-frame",
         "slow-reader",
+        "spools",
         "superseded",
+        "too-large",
         "version",
         "violation",
     ] {

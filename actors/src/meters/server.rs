@@ -15,7 +15,7 @@ const REFUSED: &str = "refused/";
 const DUPLICATES: &str = "duplicates";
 
 /// Every reason for which a connection is refused or broken off.
-const REASONS: [&str; 13] = [
+const REASONS: [&str; 15] = [
     "busy",
     "connections",
     "frame",
@@ -26,7 +26,9 @@ const REASONS: [&str; 13] = [
     "silent",
     "slow-frame",
     "slow-reader",
+    "spools",
     "superseded",
+    "too-large",
     "version",
     "violation",
 ];
