@@ -18,8 +18,8 @@ use crate::schema::{self, HistoryKey, HistoryRow};
 /// How many rows there may be: about 10 MiB.
 const ROWS_MAX: u64 = 100_000;
 
-/// For how long a row is of use, in seconds.
-const KEPT_SECONDS: u64 = 30 * 24 * 3600;
+/// For how long a row is of use, in milliseconds.
+const KEPT_MS: u64 = 30 * 24 * 3600 * 1_000;
 
 /// What is below this is a second: as a millisecond it would be in 1973.
 const SECONDS_BELOW: u64 = 100_000_000_000;
@@ -124,7 +124,7 @@ impl History {
         {
             last.write(rows, lane)?;
         }
-        prune(rows, at_ms / 1_000)?;
+        prune(rows, at_ms)?;
         Ok(true)
     }
 
@@ -172,8 +172,8 @@ impl History {
             let ((at, spool, of, from), (through, how, handler)) = (key.value(), row.value());
             if (spool, of) == lane && holds(from, through) {
                 let how = Passage::of(how)?;
-                let at_ms = if at < SECONDS_BELOW { at * 1_000 } else { at };
-                return Ok(Some(Passed { at_ms, how, handler: handler.to_owned() }));
+                let (at_ms, handler) = (millis(at), handler.to_owned());
+                return Ok(Some(Passed { at_ms, how, handler }));
             }
         }
         Ok(open.map(Open::passed))
@@ -212,12 +212,17 @@ impl Passage {
     }
 }
 
-fn prune(rows: &mut Rows<'_>, now: u64) -> Result<(), Fault> {
+/// A row's time in milliseconds, whichever of the two it was written in.
+fn millis(at: u64) -> u64 {
+    if at < SECONDS_BELOW { at * 1_000 } else { at }
+}
+
+fn prune(rows: &mut Rows<'_>, now_ms: u64) -> Result<(), Fault> {
     for _ in 0..PRUNED_AT_ONCE {
         let oldest = rows.first()?.map(|(key, _)| key.value());
         let Some(oldest) = oldest else { break };
-        let second = if oldest.0 < SECONDS_BELOW { oldest.0 } else { oldest.0 / 1_000 };
-        if rows.len()? <= ROWS_MAX && now.saturating_sub(second) <= KEPT_SECONDS {
+        let age_ms = now_ms.saturating_sub(millis(oldest.0));
+        if rows.len()? <= ROWS_MAX && age_ms <= KEPT_MS {
             break;
         }
         rows.remove(oldest)?;

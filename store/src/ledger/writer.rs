@@ -161,7 +161,8 @@ impl Writer {
             return Err(in_ledger(Fault::damaged("an open ledger", "a failed one")));
         };
         let transaction = db.begin_write().map_err(|error| in_ledger(error.into()))?;
-        let counts = if self.rides.are_due() { self.counts.changes() } else { Vec::new() };
+        let all = self.rides.are_due();
+        let counts = if all { self.counts.changes() } else { Vec::new() };
         let Written { wrote, settled, gone, out } = {
             let (dead, commit) = (&mut self.dead, self.commits + 1);
             let memory = (&mut self.history, &mut self.census);
@@ -182,7 +183,7 @@ impl Writer {
             transaction.commit().map_err(|error| in_ledger(error.into()))?;
             self.commits += 1;
             self.first = self.outline.first_page();
-            self.counted(counts);
+            self.counted(counts, all);
         }
         self.dead.settle(settled);
         if wrote {
@@ -201,9 +202,9 @@ impl Writer {
         }
     }
 
-    /// The commit with these counts is durable.
-    fn counted(&mut self, counts: Vec<(Count, u64)>) {
-        if !counts.is_empty() {
+    /// The commit with these counts is durable; whether they are all that were behind.
+    fn counted(&mut self, counts: Vec<(Count, u64)>, all: bool) {
+        if all {
             self.rides.done();
         }
         for (count, value) in counts {

@@ -19,10 +19,7 @@ const READ_BYTES: usize = 256 * 1024;
 impl Writer {
     /// Makes dead letters of packets, in a commit of its own.
     pub(super) fn doom(&mut self, doomed: Doomed) {
-        // What waits may be about the same packets.
-        if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
-            self.commit();
-        }
+        self.commit_what_waits();
         let Doomed { lane, first, through, reason, promise } = doomed;
         let staged = self.stage_letters(lane, first, through, &reason);
         let count = match staged {
@@ -37,6 +34,13 @@ impl Writer {
             .waiting
             .push(Waiting { promise: Promise::new(Box::new(told)), answers: Vec::new() });
         self.commit();
+    }
+
+    /// Commits what waits: it may be about the same packets as what comes now.
+    pub(super) fn commit_what_waits(&mut self) {
+        if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
+            self.commit();
+        }
     }
 
     /// Puts packets aside as letters for the next commit, with the tombstones that take their place;

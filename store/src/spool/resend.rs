@@ -29,9 +29,7 @@ pub(super) enum OfLetters {
 impl Writer {
     /// Does something with letters.
     pub(super) fn of_letters(&mut self, places: &[Number], of: OfLetters) {
-        if !self.stage.is_empty() || !self.drops.is_empty() || !self.burials.is_empty() {
-            self.commit();
-        }
+        self.commit_what_waits();
         match of {
             OfLetters::Resend(promise) => self.resend(places, promise),
             OfLetters::Discard(promise) => self.discard(places, promise),
