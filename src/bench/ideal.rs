@@ -19,7 +19,7 @@ use serde_json::json;
 use super::args::LoadArgs;
 use super::child::Part;
 use super::figures::Figures;
-use super::load::percentiles;
+use super::load::{latencies, percentiles};
 use super::pipe::load_arguments;
 use super::usage::Usage;
 use crate::exit::{Code, Failure};
@@ -185,12 +185,6 @@ fn listen(
             return Ok((now, handled_us));
         }
     }
-}
-
-fn latencies() -> Histogram<u64> {
-    let mut histogram = Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
-    histogram.auto(true);
-    histogram
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(std::io::Error) -> Failure {

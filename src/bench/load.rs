@@ -238,6 +238,13 @@ fn tell(progress: Progress) {
     drop(std::io::stdout().flush());
 }
 
+/// Latencies, to three digits; grows by itself.
+pub(super) fn latencies() -> Histogram<u64> {
+    let mut histogram = Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
+    histogram.auto(true);
+    histogram
+}
+
 /// The latencies that are shown.
 pub(super) fn percentiles(latencies: &Histogram<u64>) -> Value {
     json!({

@@ -5,10 +5,10 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use clap::ValueEnum;
 use paquebot_actors::clock;
+use serde_json::Value;
 
-use super::args::{BenchArgs, BenchHandler, BenchSource, LoadArgs, Phase};
+use super::args::{BenchArgs, BenchHandler, BenchSource, LoadArgs, Phase, name};
 use super::child::Part;
 use super::figures::Figures;
 use super::load::{READY, add};
@@ -94,11 +94,7 @@ impl<'a> Pipe<'a> {
             arguments.extend(load_arguments(load));
             posters.push(Part::start("poster", arguments)?);
         }
-        clients.iter_mut().try_for_each(Part::begin)?;
-        let mut figures = Vec::new();
-        for client in &mut clients {
-            figures.push(client.figures(|stored, handled| progress.show(stored, handled))?);
-        }
+        let mut figures = run(&mut clients, progress)?;
         for (poster, figures) in posters.iter_mut().zip(&mut figures) {
             // The spool is looked at a thousand times a second; whoever waits for answers knows.
             let posted = poster.line()?;
@@ -116,24 +112,14 @@ impl<'a> Pipe<'a> {
         let load = self.args.load();
         let mut clients = self.start_clients(load)?;
         let nothing = (Usage::default(), Usage::default());
-        clients.iter_mut().try_for_each(Part::begin)?;
-        let mut stored = Vec::new();
-        for client in &mut clients {
-            stored.push(client.figures(|stored, handled| progress.show(stored, handled))?);
-        }
-        let mut growth = Figures::read(&stored)?;
+        let mut growth = Figures::read(&run(&mut clients, progress)?)?;
         growth.set_usage(nothing, (Usage::default(), used(&clients)?));
         drop(clients);
         let killed = clock::instant();
         let mut clients = self.start_clients(LoadArgs { phase: Phase::Drain, ..load })?;
         let ready = killed.elapsed();
         let server = self.start_server()?;
-        clients.iter_mut().try_for_each(Part::begin)?;
-        let mut drained = Vec::new();
-        for client in &mut clients {
-            drained.push(client.figures(|stored, handled| progress.show(stored, handled))?);
-        }
-        let mut end = Figures::read(&drained)?;
+        let mut end = Figures::read(&run(&mut clients, progress)?)?;
         end.set_usage(nothing, (server.usage()?, used(&clients)?));
         Ok(growth.then(end, ready))
     }
@@ -162,6 +148,13 @@ impl<'a> Pipe<'a> {
     }
 }
 
+/// Tells clients to begin, and gives the figures of each.
+fn run(clients: &mut [Part], progress: &Progress) -> Result<Vec<Value>, Failure> {
+    clients.iter_mut().try_for_each(Part::begin)?;
+    let shown = |stored, handled| progress.show(stored, handled);
+    clients.iter_mut().map(|client| client.figures(shown)).collect()
+}
+
 /// What processes have used together, but for memory: of that the largest.
 fn used(parts: &[Part]) -> Result<Usage, Failure> {
     parts.iter().try_fold(Usage::default(), |all, part| Ok(all.and(part.usage()?)))
@@ -169,17 +162,14 @@ fn used(parts: &[Part]) -> Result<Usage, Failure> {
 
 /// The arguments by which a part learns its load.
 pub(super) fn load_arguments(load: LoadArgs) -> impl Iterator<Item = OsString> {
-    let value = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-        value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    };
     let mut pairs = vec![
         ("--packets", load.packets.to_string()),
         ("--warm-up", load.warm_up.to_string()),
         ("--size", load.size.to_string()),
         ("--in-flight", load.in_flight.to_string()),
         ("--targets", load.targets.to_string()),
-        ("--phase", value(&|| load.phase.to_possible_value())),
-        ("--source", value(&|| load.source.to_possible_value())),
+        ("--phase", name(&load.phase)),
+        ("--source", name(&load.source)),
     ];
     pairs.extend(load.seconds.map(|seconds| ("--seconds", seconds.to_string())));
     pairs.into_iter().flat_map(|(name, value)| [name.into(), value.into()])

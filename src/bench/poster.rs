@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::args::LoadArgs;
-use super::load::percentiles;
+use super::load::{latencies, percentiles};
 use crate::exit::{Code, Failure};
 
 /// What all connections share.
@@ -126,10 +126,4 @@ async fn connect(to: SocketAddr) -> std::io::Result<SendRequest<Full<Bytes>>> {
     let (sender, connection) = shaken.map_err(std::io::Error::other)?;
     tokio::spawn(connection);
     Ok(sender)
-}
-
-fn latencies() -> Histogram<u64> {
-    let mut histogram = Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed"));
-    histogram.auto(true);
-    histogram
 }

@@ -1,10 +1,9 @@
 //! What a measurement gave: medians over runs, as a table or as JSON.
 
-use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::args::{BenchArgs, BenchSource};
+use super::args::{BenchArgs, BenchSource, name};
 use super::figures::{Figures, Latency, median};
 
 /// The median over runs.
@@ -146,11 +145,6 @@ fn json_of(run: &Figures) -> Value {
         figures.retain(|_, figure| figure.as_f64() != Some(0.0));
     }
     figures
-}
-
-/// How an option's value is written.
-fn name(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// A figure that the run has.
